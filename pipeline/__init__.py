@@ -1,0 +1,1 @@
+"""The library of poolcast: plain functions over frames, one package a stage."""
