@@ -1,0 +1,71 @@
+"""What counts as a rug, a moon or a stable pool: the constants of the outcome rule.
+
+Belongs here: thresholds and horizons, as plain values that can be hashed into a code version.
+Stays out: how they are applied (`outcomes`, `paths`).
+"""
+
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+from pipeline.tables import HORIZONS_HOURS
+
+
+@dataclass(frozen=True)
+class LabelsSpec:
+    """Thresholds of the outcome rule; all `_pct` are changes against the price or reserve at the decision.
+
+    A threshold is strict: a price that fell by exactly 80 % is no rug. `slack` is the relative width within which two
+    numbers count as equal, because a price is a quotient of float64 reserves and the same price reached in two ways
+    differs in its last digits.
+
+    Raises:
+        UsageError: a horizon is not a whole number of bars, or the bands are not in order.
+
+    >>> LabelsSpec().horizons_hours
+    (1, 6, 24)
+    """
+
+    horizons_hours: tuple[int, ...] = HORIZONS_HOURS
+    bar_minutes: int = 5
+    rug_price_pct: float = -80.0
+    rug_reserve_pct: float = -90.0
+    rug_reserve_price_pct: float = -50.0
+    moon_pct: float = 100.0
+    pump_pct: float = 30.0
+    stable_pct: float = 5.0
+    decline_pct: float = -30.0
+    barrier_upper_pct: float = 30.0
+    barrier_lower_pct: float = -30.0
+    observation_share: float = 0.1
+    slack: float = 1e-9
+    decisions_at_once: int = 500_000
+
+    def __post_init__(self) -> None:
+        if not self.horizons_hours or any(h < 1 or h * 60 % self.bar_minutes for h in self.horizons_hours):
+            raise UsageError(
+                f"horizons must be whole hours and whole {self.bar_minutes}-min bars, found {self.horizons_hours!r}"
+            )
+        bands = (self.rug_price_pct, self.decline_pct, -self.stable_pct, 0, self.stable_pct, self.pump_pct)
+        if list(bands) != sorted(bands) or not self.pump_pct <= self.moon_pct or self.rug_price_pct < -100:
+            raise UsageError(f"the outcome bands must not overlap, found {self!r}: order the thresholds")
+
+    @property
+    def timeframe(self) -> str:
+        """The candles' name for the bar length."""
+        return f"{self.bar_minutes}min"
+
+    def beyond(self, pct: float) -> float:
+        """The ratio to the reference at which a change of more than `pct` begins, `slack` included.
+
+        >>> round(LabelsSpec(slack=0.01).beyond(30), 4), round(LabelsSpec(slack=0.01).beyond(-80), 4)
+        (1.313, 0.198)
+        """
+        return (100 + pct) / 100 * (1 + self.slack if pct > 0 else 1 - self.slack)
+
+    def reaching(self, pct: float) -> float:
+        """The ratio to the reference at which a barrier at `pct` is met, `slack` included.
+
+        >>> round(LabelsSpec(slack=0.01).reaching(30), 4), round(LabelsSpec(slack=0.01).reaching(-30), 4)
+        (1.287, 0.707)
+        """
+        return (100 + pct) / 100 * (1 - self.slack if pct > 0 else 1 + self.slack)

@@ -1,0 +1,189 @@
+"""The written rule, edge by edge."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from labelled_paths import (
+    BAR,
+    FAR,
+    START,
+    Bar,
+    Case,
+    candles_of,
+    decisions_of,
+    label,
+    pools_of,
+    stills_of,
+)
+
+from pipeline.errors import InputError, UsageError
+from pipeline.labels.outcomes import label_outcomes
+from pipeline.labels.spec import LabelsSpec
+from pipeline.tables import LABELS
+
+HOUR = timedelta(hours=1)
+
+
+def flat(slot: int, price: int, reserve: int | None = 100) -> Bar:
+    return Bar(slot, price, price, price, reserve)
+
+
+def row_of(case: Case) -> dict[str, object]:
+    return label(case).row(0, named=True)
+
+
+@pytest.mark.parametrize(
+    ("close", "outcome"),
+    [
+        (19, "RUG"),
+        (20, "DECLINE"),
+        (69, "DECLINE"),
+        (70, "DIP"),
+        (94, "DIP"),
+        (95, "STABLE"),
+        (105, "STABLE"),
+        (106, "RISE"),
+        (130, "RISE"),
+        (131, "PUMP"),
+        (200, "PUMP"),
+        (201, "MOON"),
+    ],
+)
+@pytest.mark.parametrize("unit", [1.0, 0.1, 0.7e-12, 3.7e19])
+def test_a_threshold_itself_belongs_to_the_milder_class(close: int, outcome: str, unit: float) -> None:
+    assert row_of(Case(bars=[flat(4, close)], unit=unit))["outcome"] == outcome
+
+
+def test_a_drained_reserve_is_a_rug_only_with_the_price_down_more_than_half_in_the_same_bar() -> None:
+    assert row_of(Case(bars=[flat(2, 49, reserve=9)]))["outcome"] == "RUG"
+    assert row_of(Case(bars=[flat(2, 50, reserve=9)]))["outcome"] == "DECLINE"
+    assert row_of(Case(bars=[flat(2, 49, reserve=10)]))["outcome"] == "DECLINE"
+    assert row_of(Case(bars=[flat(2, 90, reserve=9), flat(3, 49, reserve=50)]))["outcome"] == "DECLINE"
+
+
+def test_a_rug_is_found_past_bars_that_meet_one_condition_each() -> None:
+    singles = [flat(s, 40 if s % 2 else 90, reserve=100 if s % 2 else 5) for s in range(10)]
+    found = row_of(Case(bars=[*singles, flat(10, 40, reserve=5), flat(11, 1, reserve=1)]))
+    assert (found["outcome"], found["rug_at"]) == ("RUG", START + 11 * BAR)
+
+
+def test_a_rug_that_recovers_is_still_a_rug_and_its_label_is_known_with_its_bar() -> None:
+    found = row_of(Case(bars=[Bar(3, 10, 100, 90), flat(8, 300)]))
+    assert (found["outcome"], found["rug_at"], found["label_known_at"]) == ("RUG", START + 4 * BAR, START + 4 * BAR)
+    assert (found["return_end_pct"], found["peak_at"]) == (pytest.approx(200), START + 9 * BAR)
+
+
+def test_an_unknown_or_zero_reserve_leaves_the_price_to_decide() -> None:
+    assert row_of(Case(bars=[flat(2, 40, reserve=None)]))["outcome"] == "DECLINE"
+    assert row_of(Case(bars=[flat(2, 40, reserve=0)], reserve=None))["outcome"] == "DECLINE"
+    assert row_of(Case(bars=[flat(2, 40, reserve=0)], reserve=0))["outcome"] == "DECLINE"
+
+
+def test_no_bars_at_all_is_stable_where_the_source_vouches() -> None:
+    found = row_of(Case())
+    assert (found["outcome"], found["return_end_pct"], found["touch_resolution_s"]) == ("STABLE", 0, 300)
+    assert (found["first_touch"], found["first_touch_at"]) == ("vertical", START + HOUR)
+    assert found["peak_at"] == found["trough_at"] == START
+
+
+def test_without_a_voucher_an_observation_near_the_horizon_is_needed() -> None:
+    alone = Case(watched_until=None)
+    assert row_of(alone)["censor_reason"] == "no_observation_at_horizon"
+    assert row_of(replace(alone, bars=[flat(10, 100)]))["censor_reason"] == "no_observation_at_horizon"
+    assert row_of(replace(alone, bars=[flat(11, 100)]))["outcome"] == "STABLE"
+    assert row_of(replace(alone, bars=[flat(1, 10)]))["outcome"] == "RUG"
+    assert row_of(replace(alone, bars=[flat(1, 10)]))["return_end_pct"] is None
+
+
+def test_the_window_holds_the_bar_that_starts_at_the_decision_and_not_the_one_that_starts_at_the_horizon() -> None:
+    assert row_of(Case(bars=[flat(4, 1)], slot=5))["outcome"] == "STABLE"
+    assert row_of(Case(bars=[flat(5, 1)], slot=5))["outcome"] == "RUG"
+    assert row_of(Case(bars=[flat(16, 1)], slot=5))["outcome"] == "RUG"
+    assert row_of(Case(bars=[flat(17, 1)], slot=5))["outcome"] == "STABLE"
+
+
+def test_a_touch_in_the_last_bar_counts_and_is_seen_at_the_horizon() -> None:
+    found = row_of(Case(bars=[Bar(11, 100, 130, 100)]))
+    assert (found["first_touch"], found["first_touch_at"], found["outcome"]) == ("upper", START + HOUR, "STABLE")
+
+
+def test_where_one_bar_meets_both_barriers_the_worse_one_counts() -> None:
+    assert row_of(Case(bars=[Bar(2, 70, 130, 100)]))["first_touch"] == "lower"
+    assert row_of(Case(bars=[Bar(1, 71, 130, 100), Bar(2, 70, 130, 100)]))["first_touch"] == "upper"
+
+
+def test_a_huge_price_is_a_moon_with_a_finite_return() -> None:
+    case = Case(bars=[flat(1, 10**9)], unit=1e-300)
+    candles = candles_of(case).with_columns(pl.col("high", "close") * 1e300 * 1e290)
+    found = label_outcomes(decisions_of(case), candles, pools_of(case), stills_of(case), FAR, case.spec)
+    assert found["outcome"].to_list() == ["MOON"]
+    assert found.select(pl.col("^return_.*$").is_finite().all()).row(0) == (True, True, True)
+
+
+@pytest.mark.parametrize("price", [None, 0])
+def test_without_a_price_at_the_decision_nothing_can_be_said(price: int | None) -> None:
+    found = row_of(Case(bars=[flat(1, 1)], price=price, now=START))
+    assert (found["status"], found["censor_reason"], found["outcome"]) == ("censored", "no_price_at_decision", None)
+
+
+def test_a_rug_before_the_clock_stood_still_is_a_rug_and_one_after_it_is_censored() -> None:
+    case = Case(bars=[flat(4, 10)])
+    assert row_of(replace(case, stills=[1500]))["outcome"] == "RUG"
+    assert row_of(replace(case, stills=[1499]))["censor_reason"] == "clock_stood_still"
+    assert row_of(replace(case, stills=[0, 3601]))["outcome"] == "RUG"
+    assert row_of(replace(case, bars=[], stills=[3600]))["censor_reason"] == "clock_stood_still"
+    assert row_of(replace(case, bars=[], stills=[0]))["outcome"] == "STABLE"
+
+
+def test_a_label_is_pending_until_its_window_is_over_unless_a_rug_was_seen() -> None:
+    case = Case(bars=[flat(4, 10)], now=START + HOUR - BAR)
+    assert (row_of(case)["outcome"], row_of(case)["return_end_pct"]) == ("RUG", None)
+    assert row_of(replace(case, now=START + 4 * BAR))["status"] == "pending"
+    assert row_of(replace(case, bars=[flat(4, 90)]))["status"] == "pending"
+    assert row_of(replace(case, bars=[flat(4, 90)], now=START + HOUR))["outcome"] == "DIP"
+
+
+def test_when_the_recording_ends_inside_the_window_the_label_waits_one_horizon_and_is_then_censored() -> None:
+    end = START + HOUR / 2
+    case = Case(watched_until=end)
+    assert [row_of(replace(case, now=n))["status"] for n in (end, START + HOUR, end + HOUR)] == ["pending"] * 3
+    assert row_of(replace(case, now=end + HOUR + BAR))["censor_reason"] == "no_observation_at_horizon"
+
+
+def test_a_bar_that_arrives_late_moves_the_moment_the_label_is_known() -> None:
+    found = row_of(Case(bars=[Bar(3, 100, 100, 100, late_s=86_400), flat(11, 104)]))
+    assert found["label_known_at"] == START + 4 * BAR + timedelta(days=1)
+
+
+def test_labels_refuse_times_off_the_grid_bars_twice_prices_without_a_number_and_naive_times() -> None:
+    case = Case(bars=[flat(1, 90)])
+    decisions, candles, rest = decisions_of(case), candles_of(case), (pools_of(case), stills_of(case), FAR, case.spec)
+    later = (pl.col("event_time") + timedelta(seconds=1)).alias("event_time")
+    with pytest.raises(InputError, match="a decision at"):
+        label_outcomes(decisions.with_columns(later), candles, *rest)
+    with pytest.raises(InputError, match="a bar at"):
+        label_outcomes(decisions, candles.with_columns(later), *rest)
+    with pytest.raises(InputError, match="same bar twice"):
+        label_outcomes(decisions, pl.concat([candles, candles]), *rest)
+    with pytest.raises(InputError, match="finite bar prices, found 1 bars"):
+        label_outcomes(decisions, candles.with_columns(low=pl.lit(float("nan"))), *rest)
+    with pytest.raises(UsageError, match="timezone-aware UTC"):
+        label_outcomes(decisions, candles, rest[0], rest[1], datetime(2020, 9, 9), case.spec)  # noqa: DTZ001  on purpose
+
+
+def test_no_decisions_give_an_empty_table_and_every_frame_has_its_schema() -> None:
+    case = Case(now=datetime(2020, 12, 1, tzinfo=UTC))
+    empty = label_outcomes(
+        decisions_of(case).clear(), candles_of(case), pools_of(case), stills_of(case), case.now, case.spec
+    )
+    assert empty.schema == label(case).schema == LABELS.schema
+    assert (empty.height, label(case).height) == (0, 1)
+
+
+def test_a_spec_with_horizons_off_the_grid_or_crossing_bands_is_refused() -> None:
+    with pytest.raises(UsageError, match="whole hours"):
+        LabelsSpec(horizons_hours=(0,))
+    with pytest.raises(UsageError, match="must not overlap"):
+        LabelsSpec(stable_pct=40)
