@@ -1,0 +1,112 @@
+"""The file system under the lake: one writer at a time, durable before acknowledged, errors as ours.
+
+Belongs here: everything that would be different on another file system. Stays out: Delta's log and any frame.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from deltalake.exceptions import DeltaError
+
+from pipeline.errors import StorageError, StorageFullError
+
+_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+# Rust libraries hand the error on as text only; both spellings have been seen from deltalake.
+_FULL_TEXTS: Final = (*(f"os error {number}" for number in _FULL_ERRNOS), "No space left on device")
+
+
+def fsync(path: Path) -> None:
+    """Bring a file's or a folder's content to the disk before returning.
+
+    Raises:
+        OSError: the disk could not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock on the file `path`, waiting for whoever holds it.
+
+    The kernel gives it back when the process dies, however it dies, so there is no stale lock to clean up.
+    It also tells threads of one process apart, since every call opens the file anew.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reporting(attempted: str) -> Iterator[None]:
+    """Turn what deltalake, Polars and the system raise inside into storage errors that say what was attempted.
+
+    Raises:
+        StorageFullError: no space, or no quota, is left.
+        StorageError: any other failure of the files or of the log.
+    """
+    try:
+        yield
+    except (DeltaError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise storage_error(attempted, error) from error
+
+
+def storage_error(attempted: str, error: BaseException) -> StorageError:
+    """The error to raise for a failure below the lake.
+
+    >>> type(storage_error("append to 'pools'", OSError(28, "No space left on device"))).__name__
+    'StorageFullError'
+    >>> str(storage_error("read 'pools'", OSError("gone")))
+    "could not read 'pools': 'gone'; restore the table's folder from a copy, or remove it and compute it again"
+    """
+    if getattr(error, "errno", None) in _FULL_ERRNOS or any(text in str(error) for text in _FULL_TEXTS):
+        return StorageFullError(
+            f"could not {attempted}: the disk is full; what was committed before is intact. Free some space and "
+            "run it again: writes are idempotent"
+        )
+    return StorageError(
+        f"could not {attempted}: {_gist(error)!r}; restore the table's folder from a copy, or remove it and compute "
+        "it again"
+    )
+
+
+def _gist(error: BaseException) -> str:
+    """The message without the stack of foreign addresses that may follow it."""
+    return str(error).split("\n   0:", maxsplit=1)[0].strip()[:500]
+
+
+def check_sizes(folder: Path, sizes: Iterable[tuple[str, int]]) -> None:
+    """Look whether every file the log speaks of is there and as long as the log says.
+
+    A lazy scan would notice only when it is collected, and a truncated file makes Polars panic.
+
+    Raises:
+        StorageError: a file is missing or has another size.
+    """
+    for relative, expected in sizes:
+        path = folder / relative
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError:
+            raise StorageError(
+                f"could not read {str(folder)!r}: its log names {relative!r}, which is not there; either this version "
+                "was vacuumed (read a newer one, or pin it next time) or the file was lost (restore it)"
+            ) from None
+        if found != expected:
+            raise StorageError(
+                f"could not read {str(folder)!r}: {relative!r} has {found!r} bytes where its log says {expected!r}; "
+                "restore the file from a copy, or remove the table's folder and compute it again"
+            )
