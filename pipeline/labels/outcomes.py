@@ -71,7 +71,7 @@ def label_outcomes(  # noqa: PLR0917  four tables, a moment and a spec, in the o
 
 def _with_watch(decisions: pl.DataFrame, pools: pl.DataFrame, standstills: pl.DataFrame) -> pl.DataFrame:
     """Add how far the source vouches and the first standstill after each decision (null: none)."""
-    stills = standstills.select("source", "network", "event_time").unique().sort("event_time")
+    stills = standstills.select("source", "network", "event_time").drop_nulls().unique().sort("event_time")
     columns = ["pool_number", *POOL_KEY, "event_time", "price_quote", "quote_reserve"]
     return (
         decisions.select(columns)

@@ -127,9 +127,8 @@ def walk(bars: Bars, decisions: Decisions, hours: int, spec: LabelsSpec) -> Path
     stop = np.searchsorted(bars.keys, bar_keys(decisions.pool_number, decisions.time + horizon_us, spec))
     is_empty = first >= stop
     price = decisions.price
-    last = bars.close[stop[~is_empty] - 1]
     end = price.copy()
-    end[~is_empty] = np.where(np.isnan(price[~is_empty]), np.nan, last)
+    end[~is_empty] = bars.close[stop[~is_empty] - 1]
     lowest, highest = bars.low.minimum(first, stop), -bars.negated_high.minimum(first, stop)
     touch, touch_at = _first_touch(bars, first, stop, price, spec)
     return Paths(
@@ -151,11 +150,17 @@ def first_rug(bars: Bars, first: Ints, stop: Ints, decisions: Decisions, spec: L
 
     Either the price fell beyond `rug_price_pct`, or the reserve fell beyond `rug_reserve_pct` with the price beyond
     `rug_reserve_price_pct` in the same bar. No range minimum answers a conjunction, so the two conditions leapfrog:
-    from the next bar that meets one to the next bar that meets the other, until one bar meets both.
+    from the next bar that meets one to the next bar that meets the other, until one bar meets both. Where the spec
+    says so, a reserve that fell beyond `rug_drained_pct` is a rug at any price.
     """
     crash = bars.low.first_at_most(first, stop, _limit(decisions.price, spec.beyond(spec.rug_price_pct)))
     fallen = _limit(decisions.price, spec.beyond(spec.rug_reserve_price_pct))
     drained = _limit(decisions.reserve, spec.beyond(spec.rug_reserve_pct))
+    if spec.rug_drained_pct is not None:
+        empty = bars.reserve_low.first_at_most(
+            first, stop, _limit(decisions.reserve, spec.beyond(spec.rug_drained_pct))
+        )
+        crash = np.minimum(crash, empty)
     # Nothing after the crash can be the first rug, so the search for the other kind ends there.
     found = crash.copy()
     active = np.flatnonzero(bars.reserve_low.minimum(first, crash) <= drained)

@@ -5,6 +5,7 @@ Stays out: how they are applied (`outcomes`, `paths`).
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pipeline.errors import UsageError
 from pipeline.tables import HORIZONS_HOURS
@@ -18,6 +19,9 @@ class LabelsSpec:
     numbers count as equal, because a price is a quotient of float64 reserves and the same price reached in two ways
     differs in its last digits.
 
+    `rug_drained_pct` makes a reserve that fell further a rug whatever the price (None: off). Whoever withdraws a pool's
+    liquidity takes both tokens in proportion, so the quotient of what is left, the price, need not move at all.
+
     Raises:
         UsageError: a horizon is not a whole number of bars, or the bands are not in order.
 
@@ -30,6 +34,7 @@ class LabelsSpec:
     rug_price_pct: float = -80.0
     rug_reserve_pct: float = -90.0
     rug_reserve_price_pct: float = -50.0
+    rug_drained_pct: float | None = None
     moon_pct: float = 100.0
     pump_pct: float = 30.0
     stable_pct: float = 5.0
@@ -53,6 +58,20 @@ class LabelsSpec:
     def timeframe(self) -> str:
         """The candles' name for the bar length."""
         return f"{self.bar_minutes}min"
+
+    @property
+    def look_ahead(self) -> timedelta:
+        """How far past a decision its bars may start: the longest horizon and the bar that holds its end."""
+        return timedelta(hours=max(self.horizons_hours), minutes=self.bar_minutes)
+
+    @property
+    def maturity(self) -> timedelta:
+        """How long after a decision its labels may still change by waiting alone: a silent source is given a horizon.
+
+        >>> LabelsSpec().maturity
+        datetime.timedelta(days=2)
+        """
+        return timedelta(hours=2 * max(self.horizons_hours))
 
     def beyond(self, pct: float) -> float:
         """The ratio to the reference at which a change of more than `pct` begins, `slack` included.

@@ -162,7 +162,9 @@ def _is_rug(bar: Bar, case: Case) -> bool:
     crashed = bar.low * 100 < case.price * 20
     known = case.reserve and bar.reserve_low is not None
     drained = bool(known) and (bar.reserve_low or 0) * 100 < (case.reserve or 0) * 10
-    return crashed or (drained and bar.low * 100 < case.price * 50)
+    limit = case.spec.rug_drained_pct
+    emptied = limit is not None and bool(known) and (bar.reserve_low or 0) * 100 < (case.reserve or 0) * (100 + limit)
+    return crashed or emptied or (drained and bar.low * 100 < case.price * 50)
 
 
 def _band(close: int, price: int) -> str:

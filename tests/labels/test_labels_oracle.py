@@ -29,7 +29,7 @@ from pipeline.tables import LABELS
 
 SPEC = LabelsSpec(horizons_hours=(1, 3))
 PRICES = st.sampled_from([0, 1, 19, 20, 21, 49, 50, 51, 70, 71, 95, 96, 100, 105, 106, 130, 131, 200, 201, 10**9])
-RESERVES = st.none() | st.sampled_from([0, 9, 10, 11, 100, 500])
+RESERVES = st.none() | st.sampled_from([0, 4, 5, 9, 10, 11, 100, 500])
 MOMENTS = st.integers(0, 100).map(lambda n: START + n * BAR)
 
 
@@ -54,7 +54,7 @@ def cases(draw: st.DrawFn) -> Case:
         now=draw(MOMENTS),
         stills=draw(st.lists(st.integers(0, 20_000), max_size=2)),
         unit=draw(st.sampled_from([1.0, 0.1, 1e-7, 3.3e18])),
-        spec=SPEC,
+        spec=draw(st.sampled_from([SPEC, replace(SPEC, rug_drained_pct=-95)])),
     )
 
 
@@ -79,7 +79,7 @@ def test_other_pools_row_order_and_chunking_change_no_label(case: Case, others: 
         pl.concat([pools_of(c) for c in everyone]).sample(fraction=1, shuffle=True, seed=seed),
         stills_of(case),
         case.now,
-        replace(SPEC, decisions_at_once=1),
+        replace(case.spec, decisions_at_once=1),
     )
     assert found.height == len(everyone) * 2
     assert_as_expected(found.filter(pl.col("pool") == case.pool), case)

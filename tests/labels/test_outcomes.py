@@ -75,6 +75,14 @@ def test_a_rug_that_recovers_is_still_a_rug_and_its_label_is_known_with_its_bar(
     assert (found["return_end_pct"], found["peak_at"]) == (pytest.approx(200), START + 9 * BAR)
 
 
+def test_a_pool_emptied_at_an_unmoved_price_is_a_rug_where_the_spec_says_so() -> None:
+    emptied = Case(bars=[flat(2, 100, reserve=0), flat(3, 250, reserve=0)])
+    assert row_of(emptied)["outcome"] == "MOON"
+    drained = LabelsSpec(horizons_hours=(1,), rug_drained_pct=-99)
+    assert row_of(replace(emptied, spec=drained))["rug_at"] == START + 3 * BAR
+    assert row_of(Case(bars=[flat(2, 100, reserve=1)], spec=drained))["outcome"] == "STABLE"
+
+
 def test_an_unknown_or_zero_reserve_leaves_the_price_to_decide() -> None:
     assert row_of(Case(bars=[flat(2, 40, reserve=None)]))["outcome"] == "DECLINE"
     assert row_of(Case(bars=[flat(2, 40, reserve=0)], reserve=None))["outcome"] == "DECLINE"
@@ -180,6 +188,15 @@ def test_no_decisions_give_an_empty_table_and_every_frame_has_its_schema() -> No
     )
     assert empty.schema == label(case).schema == LABELS.schema
     assert (empty.height, label(case).height) == (0, 1)
+
+
+def test_after_its_maturity_waiting_alone_changes_no_label() -> None:
+    for watched_until in (None, START + HOUR - BAR, START + HOUR):
+        case = Case(watched_until=watched_until)
+        settled = row_of(replace(case, now=START + case.spec.maturity))
+        assert watched_until == START + HOUR - BAR or settled == row_of(case)
+        assert row_of(replace(case, now=START + BAR + case.spec.maturity)) == row_of(case)
+    assert LabelsSpec().look_ahead == timedelta(hours=24, minutes=5)
 
 
 def test_a_spec_with_horizons_off_the_grid_or_crossing_bands_is_refused() -> None:
