@@ -1,0 +1,37 @@
+# poolcast: every target brings the environment it needs (.venv, from the hash-pinned locks) and then runs one thing.
+BIN := .venv/bin
+export PYTHON RECORDING
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lock clean-env
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: ## run the whole loop once: simulated pools, or a recording with RECORDING=DIR
+	@scripts/bootstrap.sh runtime
+	@$(BIN)/poolcast demo $(if $(RECORDING),--recording "$$RECORDING")
+
+up: ## start PostgreSQL, MLflow and Dagster on loopback; Ctrl-C stops them
+	@scripts/bootstrap.sh runtime
+	@exec $(BIN)/poolcast up
+
+test: ## run every check: ruff, mypy, import-linter, pytest with doctests
+	@scripts/bootstrap.sh test
+	@echo '== ruff check'
+	@$(BIN)/ruff check .
+	@echo '== ruff format'
+	@$(BIN)/ruff format --check .
+	@echo '== mypy'
+	@$(BIN)/mypy
+	@echo '== import-linter'
+	@$(BIN)/lint-imports
+	@echo '== pytest'
+	@$(BIN)/python -m pytest
+
+lock: ## resolve pyproject.toml anew into requirements.lock and requirements-test.lock
+	@scripts/bootstrap.sh runtime
+	@scripts/lock.sh
+
+clean-env: ## remove .venv
+	@rm -rf .venv

@@ -1,0 +1,1 @@
+"""The doors: configuration in, plain library objects out."""

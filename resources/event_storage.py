@@ -1,0 +1,57 @@
+"""Dagster's event log on PostgreSQL, with planned materializations written in bulk.
+
+Belongs here: what makes a single-run backfill of thousands of hours cheap to announce. A run over N partitions
+logs N `ASSET_MATERIALIZATION_PLANNED` events an asset; the stock storage writes each through two fresh connections
+(7 ms), so five assets over 8,640 hours wait five minutes before the first row is computed. Stays out: every other
+event, every query and the schema, which are the stock storage's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqlEventLogStorageTable
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres.event_log.event_log import PostgresEventLogStorage
+from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
+
+
+class BatchingEventLogStorage(PostgresEventLogStorage):
+    """The stock storage, except that the planned materializations of a batch are one insert in one transaction.
+
+    It has an effect where `DAGSTER_EVENT_BATCH_SIZE` is above 0; without it Dagster asks for no batches.
+    """
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Build the storage from its section of `dagster.yaml` (the stock method names its own class)."""
+        return cls(
+            inst_data=inst_data,
+            postgres_url=pg_url_from_config(config_value),
+            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+            token_provider=get_token_provider_from_config(config_value),
+        )
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store a batch: planned materializations at once, the rest as the stock storage does."""
+        planned = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
+        others = [event for event in events if not event.get_dagster_event().is_asset_materialization_planned]
+        if planned:
+            self._store_planned(planned)
+        if others:
+            super().store_event_batch(others)
+
+    def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
+        # One transaction: Dagster repeats a failed batch event by event, which must not find half of it stored.
+        statement = self.prepare_insert_event_batch(events).returning(SqlEventLogStorageTable.c.id)
+        with self.index_transaction() as conn:
+            event_ids = [int(row[0]) for row in conn.execute(statement).fetchall()]
+            self._store_asset_event_tags(conn, events, event_ids)
+            # The asset table keeps an asset's last event only; in key order, so that two runs that plan the same
+            # assets lock its rows in the same order.
+            last = {
+                event.get_dagster_event().asset_key: (event, event_id)
+                for event, event_id in zip(events, event_ids, strict=True)
+            }
+            for _, (event, event_id) in sorted(last.items(), key=lambda item: str(item[0])):
+                self._store_asset_event(conn, event, event_id)

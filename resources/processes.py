@@ -1,0 +1,112 @@
+"""Which process is meant, and how processes are ended.
+
+Belongs here: the identity of a process (a number alone is reused), and ending process trees. Stays out: which
+processes we start, and why (`services`, `launcher`).
+"""
+
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+_TAG_PREFIX = "poolcast/process_"
+_DEAD = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process, told apart from every later one with the same number.
+
+    Attributes:
+        pid: the process number.
+        started: when it started, in clock ticks since boot (where there is no `/proc`: seconds since the epoch).
+        boot: the id of the boot it belongs to.
+        host: the name of its machine.
+    """
+
+    pid: int
+    started: str
+    boot: str
+    host: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """Return the identity of a living process, or None if there is none (a zombie is dead)."""
+        with suppress(psutil.NoSuchProcess, OSError):
+            process = psutil.Process(pid)
+            if process.status() not in _DEAD:
+                return cls(pid, _started(process), boot_id(), socket.gethostname())
+        return None
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
+        """Read the identity that `tags` wrote; None if it is not there or not whole."""
+        found = {name: tags.get(_TAG_PREFIX + name, "") for name in ("pid", "started", "boot", "host")}
+        if not all(found.values()) or not found["pid"].isdecimal():
+            return None
+        return cls(int(found["pid"]), found["started"], found["boot"], found["host"])
+
+    def tags(self) -> dict[str, str]:
+        """Return the identity as Dagster run tags."""
+        return {_TAG_PREFIX + name: str(value) for name, value in asdict(self).items()}
+
+    def is_here(self) -> bool:
+        """Tell whether it ran on this machine, in this boot or an earlier one."""
+        return self.host == socket.gethostname()
+
+    def is_alive(self) -> bool:
+        """Tell whether this very process still runs on this machine."""
+        return self == type(self).of(self.pid)
+
+
+def boot_id() -> str:
+    """Return what names this boot of this machine."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else str(int(psutil.boot_time()))
+
+
+def family(pids: Iterable[int]) -> list[psutil.Process]:
+    """Return the living processes among `pids` with all their descendants, parents first."""
+    found: dict[int, psutil.Process] = {}
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            for member in (process, *process.children(recursive=True)):
+                found.setdefault(member.pid, member)
+    return list(found.values())
+
+
+def end(pids: Iterable[int], grace_seconds: float) -> list[int]:
+    """Ask processes to stop, wait, and kill what is left of them and of their descendants.
+
+    Only `pids` themselves are asked (SIGTERM): a server takes its own workers down in its own order.
+
+    Returns:
+        The numbers of the processes that had to be killed.
+    """
+    asked = set(pids)
+    members = family(asked)
+    for member in members:
+        if member.pid in asked:
+            with suppress(psutil.NoSuchProcess):
+                member.terminate()
+    _, alive = psutil.wait_procs(members, timeout=grace_seconds)
+    # Descendants started while we waited are taken too.
+    alive = list({member.pid: member for member in (*alive, *family(member.pid for member in alive))}.values())
+    for member in alive:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(alive, timeout=5)
+    return [member.pid for member in alive]
+
+
+def _started(process: psutil.Process) -> str:
+    # Ticks since boot do not move when the wall clock is set; psutil's create_time does.
+    stat = Path(f"/proc/{process.pid}/stat")
+    if stat.exists():
+        return stat.read_text().rpartition(")")[2].split()[19]
+    return f"{process.create_time():.2f}"

@@ -1,0 +1,152 @@
+"""Where things are: folders, addresses and ports, read from the environment here and nowhere else.
+
+Belongs here: every `POOLCAST_*` variable, the layout of the data folder, and the environment that the processes we
+start are given. Stays out: what the science is (`pipeline/<stage>/spec.py`) and what one run wants (Dagster config).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pipeline.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout: `dagster.yaml` and `workspace.yaml` lie there."""
+
+HOST = "127.0.0.1"
+"""Every server of ours listens on loopback only: none of them has a sign-in."""
+
+QUIET: Mapping[str, str] = {
+    # Nothing calls home.
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "ITERATIVE_DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow away costs 5 s instead of 247 s a call.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    # A model is numbers, never code.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # MLflow's job runner is for judging language models; it would hold five more processes.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # Materializations of a range of hours are written a thousand at a time, not one by one.
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where this installation keeps its state and listens.
+
+    Attributes:
+        data_dir: absolute folder that holds everything we write.
+        postgres_url: the PostgreSQL to use, or None for the embedded one under `data_dir`.
+        dagster_port: port of Dagster's webserver on loopback.
+        mlflow_port: port of the MLflow server on loopback.
+        workspace: the workspace file Dagster's servers load.
+    """
+
+    data_dir: Path
+    postgres_url: str | None = None
+    dagster_port: int = 3000
+    mlflow_port: int = 5000
+    workspace: Path = ROOT / "workspace.yaml"
+
+    @classmethod
+    def from_environment(
+        cls,
+        data_dir: Path | None = None,
+        dagster_port: int | None = None,
+        mlflow_port: int | None = None,
+    ) -> Self:
+        """Read `POOLCAST_*`; an argument that is given (a command-line flag) wins over its variable.
+
+        Raises:
+            UsageError: a port is not a number between 1 and 65535.
+        """
+        workspace = os.environ.get("POOLCAST_WORKSPACE")
+        return cls(
+            data_dir=(data_dir or Path(os.environ.get("POOLCAST_DATA_DIR") or "data")).expanduser().absolute(),
+            postgres_url=os.environ.get("POOLCAST_POSTGRES_URL") or None,
+            dagster_port=dagster_port or _port("POOLCAST_DAGSTER_PORT", cls.dagster_port),
+            mlflow_port=mlflow_port or _port("POOLCAST_MLFLOW_PORT", cls.mlflow_port),
+            workspace=Path(workspace).absolute() if workspace else cls.workspace,
+        )
+
+    @property
+    def lake(self) -> Path:
+        """The folder of our Delta tables, one folder a table."""
+        return self.data_dir / "lake"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """The folder of the embedded PostgreSQL."""
+        return self.data_dir / "postgres"
+
+    @property
+    def dagster_home(self) -> Path:
+        """What Dagster calls `DAGSTER_HOME`: its `dagster.yaml`, run artifacts and captured output."""
+        return self.data_dir / "dagster"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """The folder of MLflow's artifacts."""
+        return self.data_dir / "mlflow"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of our processes' output, one file a process; runs lie in `runs/`."""
+        return self.data_dir / "logs"
+
+    @property
+    def dagster_url(self) -> str:
+        """The address of Dagster's pages."""
+        return f"http://{HOST}:{self.dagster_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """The address of MLflow's pages and API."""
+        return f"http://{HOST}:{self.mlflow_port}"
+
+    def environment(self, dagster_database_url: str, tracking_uri: str) -> dict[str, str]:
+        """Return what a process of ours finds in its environment, on top of what it inherits.
+
+        Args:
+            dagster_database_url: where Dagster keeps its state.
+            tracking_uri: MLflow's server or, where none runs, its database.
+        """
+        inherited = os.environ.get("PYTHONPATH")
+        return {
+            **QUIET,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{inherited}" if inherited else str(ROOT),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "POOLCAST_DATA_DIR": str(self.data_dir),
+            "POOLCAST_DAGSTER_URL": dagster_database_url,
+            "POOLCAST_RUN_LOGS": str(self.logs / "runs"),
+            "MLFLOW_TRACKING_URI": tracking_uri,
+        }
+
+
+def inherited_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with `added` on top, for a process we start."""
+    return {**os.environ, **added}
+
+
+def enter_environment(added: Mapping[str, str]) -> None:
+    """Put `added` into this process's own environment: Dagster and MLflow read theirs from it."""
+    os.environ.update(added)
+
+
+def temporary_root() -> Path:
+    """Return the folder for short-lived files of this user (`XDG_RUNTIME_DIR`, `TMPDIR` or `/tmp`)."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - its owner is checked
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise UsageError(f"{variable} is {text!r}: give a port number between 1 and 65535")
+    return int(text)
