@@ -1,0 +1,1 @@
+"""Stage `snapshots`: a pool's observed state, on the sampler's schedule."""
