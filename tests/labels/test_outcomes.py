@@ -103,6 +103,9 @@ def test_without_a_voucher_an_observation_near_the_horizon_is_needed() -> None:
     assert row_of(replace(alone, bars=[flat(11, 100)]))["outcome"] == "STABLE"
     assert row_of(replace(alone, bars=[flat(1, 10)]))["outcome"] == "RUG"
     assert row_of(replace(alone, bars=[flat(1, 10)]))["return_end_pct"] is None
+    five_hours = replace(alone, spec=LabelsSpec(horizons_hours=(5,)))
+    assert row_of(replace(five_hours, bars=[flat(54, 100)]))["outcome"] == "STABLE"
+    assert row_of(replace(five_hours, bars=[flat(53, 100)]))["outcome"] is None
 
 
 def test_the_window_holds_the_bar_that_starts_at_the_decision_and_not_the_one_that_starts_at_the_horizon() -> None:
