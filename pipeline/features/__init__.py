@@ -1,0 +1,1 @@
+"""Stage `features`: what a model may know of a pool at a time."""

@@ -1,0 +1,140 @@
+"""Worked cases of looking back, the table that comes out, and bad input."""
+
+from datetime import timedelta
+
+import feature_battery as battery
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipeline.calendars import DAY, HOUR, MINUTE, Span
+from pipeline.errors import InputError
+from pipeline.features.compute import LOOK_BACK, REGISTRY, compute_features
+from pipeline.features.spec import FeaturesSpec
+from pipeline.tables import FEATURES, SNAPSHOTS
+
+SPEC = FeaturesSpec()
+START = battery.START
+COUNTS = {name: dtype for name, dtype in SNAPSHOTS.schema.items() if name.startswith("n_")}
+
+
+def seen(at_minutes, *, born=START, **columns):
+    """Snapshots of one pool at some minutes after START; a column not given is null."""
+    n = len(at_minutes)
+    times = [START + m * MINUTE for m in at_minutes]
+    told = {"source": ["s"] * n, "network": ["eth"] * n, "pool": ["p"] * n, "interval_minutes": [5] * n,
+            "event_time": times, "known_at": times, "created_at": [born] * n, **columns}  # fmt: skip
+    rest = {name: pl.Series([None] * n, dtype=dtype) for name, dtype in SNAPSHOTS.schema.items() if name not in told}
+    frame = pl.DataFrame({**told, **rest})
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in SNAPSHOTS.schema.items())
+
+
+def values(frame, name):
+    return compute_features(frame, battery.SPAN, SPEC)[name].to_list()
+
+
+def test_a_value_from_an_hour_before_is_the_latest_snapshot_up_to_then():
+    frame = seen([0, 5, 10, 65, 71], reserve_usd=[100.0, 200.0, 400.0, 100.0, 100.0])
+    # At 65 the one at 5 counts exactly; at 71 the one at 10, a minute older than asked for.
+    assert values(frame, "liquidity_trend") == [None, None, None, -50.0, -75.0]
+
+
+@pytest.mark.parametrize(("late", "expected"), [(75, 0.0), (76, None)])
+def test_a_value_from_an_hour_before_may_be_a_quarter_of_an_hour_old_and_no_more(late, expected):
+    frame = seen([0, late], reserve_usd=[100.0, 100.0])
+    assert values(frame, "liquidity_trend")[-1] == expected
+
+
+def test_a_null_then_is_null_and_not_the_value_before_it():
+    frame = seen([0, 5, 65], reserve_usd=[100.0, None, 100.0])
+    assert values(frame, "liquidity_trend")[-1] is None
+
+
+def test_volume_against_an_hour_of_silence_is_unknown_and_never_infinite():
+    frame = seen([0, 60, 120], volume_h1_usd=[0.0, 50.0, 25.0])
+    assert values(frame, "volume_change_1h_pct") == [None, None, -50.0]
+
+
+def test_drawdown_looks_at_the_last_day_and_forgets_the_moment_a_day_ago():
+    frame = seen([0, 60, 1440, 1500], price_quote=[10.0, 8.0, 4.0, 4.0])
+    assert values(frame, "price_drawdown_24h_pct") == pytest.approx([0.0, -20.0, -50.0, 0.0])
+
+
+def test_nobody_trading_leaves_buy_pressure_open_but_is_no_spike():
+    trades = {name: [0] for name in COUNTS}
+    frame = seen([600], price_change_m5_pct=[0.0], volume_m5_usd=[0.0], volume_h1_usd=[0.0], **trades)
+    row = compute_features(frame, battery.SPAN, SPEC).row(0, named=True)
+    assert (row["buy_pressure_1h"], row["volume_acceleration"]) == (None, None)
+    assert (row["has_volume_spike"], row["is_pumping"], row["n_trades_24h"]) == (False, False, 0)
+
+
+def test_half_of_what_a_flag_needs_is_not_enough_to_say_no():
+    frame = seen([600], price_change_m5_pct=[None], n_buys_m5=[0], n_sells_m5=[5])
+    assert values(frame, "is_pumping") == [None]
+
+
+def test_birth_is_not_a_spike_and_a_young_pools_rates_divide_by_what_it_lived():
+    frame = seen(
+        [5, 30, 600], volume_m5_usd=[10.0] * 3, volume_h1_usd=[10.0, 60.0, 60.0], price_change_h1_pct=[6.0] * 3
+    )
+    assert values(frame, "volume_acceleration") == [1.0, 1.0, 2.0]
+    assert values(frame, "price_velocity") == pytest.approx([72.0, 12.0, 6.0])
+    assert values(frame, "has_volume_spike") == [False, False, False]
+
+
+def test_a_pool_younger_than_five_minutes_has_no_velocity():
+    frame = seen([0, 4], price_change_h1_pct=[6.0, 6.0])
+    assert values(frame, "price_velocity") == [None, None]
+
+
+def test_a_pump_and_a_dump_need_price_and_side():
+    pump = {"price_change_m5_pct": [11.0, 11.0, 9.0], "n_buys_m5": [2, 1, 5], "n_sells_m5": [1, 1, 0]}
+    assert values(seen([5, 10, 15], **pump), "is_pumping") == [True, False, False]
+    dump = {"price_change_m5_pct": [-11.0, -11.0, -9.0], "n_buys_m5": [1, 1, 0], "n_sells_m5": [2, 1, 5]}
+    assert values(seen([5, 10, 15], **dump), "is_dumping") == [True, False, False]
+
+
+def test_what_comes_out_is_the_table_one_row_a_snapshot_known_when_the_snapshot_was():
+    frame = battery.market(3).with_columns(pl.col("event_time").dt.offset_by("2m").alias("known_at"))
+    found = compute_features(frame.lazy(), battery.SPAN, SPEC)
+    assert found.schema == FEATURES.schema
+    assert found.height == frame.height
+    assert (found["known_at"] - found["event_time"]).unique().to_list() == [2 * MINUTE]
+
+
+def test_a_span_cut_into_pieces_gives_the_rows_of_the_whole():
+    frame = battery.market(4)
+    span = Span(START, START + 30 * HOUR)
+    needed = pl.col("event_time")
+    pieces = [
+        compute_features(frame.filter(needed >= piece.start - LOOK_BACK, needed < piece.end), piece, SPEC)
+        for piece in span.pieces(5 * HOUR)
+    ]
+    whole = compute_features(frame, span, SPEC)
+    assert_frame_equal(pl.concat(pieces).sort("pool", "event_time"), whole, check_exact=True)
+    assert whole.height > 30
+
+
+def test_no_snapshots_give_an_empty_table():
+    assert_frame_equal(compute_features(SNAPSHOTS.empty(), battery.SPAN, SPEC), FEATURES.empty())
+    late = Span(battery.SPAN.end + 9 * DAY, battery.SPAN.end + 10 * DAY)
+    assert_frame_equal(compute_features(battery.market(1), late, SPEC), FEATURES.empty())
+
+
+def test_two_truths_about_one_moment_are_refused():
+    frame = seen([5], reserve_usd=[1.0])
+    other = frame.with_columns(reserve_usd=2.0)
+    with pytest.raises(InputError, match="contradict"):
+        compute_features(pl.concat([frame, other]), battery.SPAN, SPEC)
+
+
+def test_a_frame_without_a_key_is_refused():
+    with pytest.raises(InputError, match="event_time"):
+        compute_features(battery.market(1).drop("event_time"), battery.SPAN, SPEC)
+
+
+def test_every_family_says_what_a_snapshot_born_this_moment_lacks():
+    found = compute_features(seen([0]), battery.SPAN, SPEC).row(0, named=True)
+    assert found["age_hours"] == 0.0
+    assert {found[name] for name in REGISTRY if name != "age_hours"} == {None}
+    assert found["known_at"] - START == timedelta(0)
