@@ -23,6 +23,8 @@ from pipeline.lake import Lake
 from pipeline.tables import PARTITIONS, Table, table
 
 ZERO = timedelta(0)
+EVER = timedelta(days=3650)
+"""A look-back that reaches everything: for tables of things that stay, like pools."""
 PIECE = 30 * DAY
 """How much of a long range is computed and committed at once: bounds memory, and what a kill can cost."""
 
@@ -90,13 +92,13 @@ def refresh(
     span: Span,
     compute: Callable[[Span], pl.DataFrame],
     *,
-    progress: Callable[[Span, int], None] = lambda _span, _rows: None,
+    progress: Callable[[Span, pl.DataFrame], None] = lambda _span, _rows: None,
 ) -> Refreshed:
     """Bring the hours of `span` up to date: compute the stale ones, replace them atomically, put them on record.
 
     Args:
         compute: gives all rows of the recipe's table in a span of whole hours.
-        progress: told of each piece after it is durable, with its number of rows.
+        progress: shown each piece after it is durable, with its rows.
     """
     target = table(recipe.table)
     wanted = fingerprints(lake, recipe, span)
@@ -107,7 +109,7 @@ def refresh(
             rows = compute(piece)
             lake.replace(target, rows, piece)
             record(lake, target, rows, {hour: wanted[hour] for hour in piece.hours()})
-            progress(piece, rows.height)
+            progress(piece, rows)
     rows_now = sum(n_rows for _, n_rows in _recorded(lake, recipe.table, span).values())
     return Refreshed(len(stale), len(wanted) - len(stale), rows_now)
 
@@ -125,7 +127,11 @@ def fingerprints(lake: Lake, recipe: Recipe, span: Span) -> dict[datetime, str]:
     sums = [_input_sums(lake, source, hours) for source in recipe.inputs]
     prints = {}
     for i, hour in enumerate(hours):
-        parts = [recipe.code, recipe.extra(hour), *(f"{s.table}={int(v[i])}" for s, v in zip(recipe.inputs, sums, strict=True))]
+        parts = [
+            recipe.code,
+            recipe.extra(hour),
+            *(f"{s.table}={int(v[i])}" for s, v in zip(recipe.inputs, sums, strict=True)),
+        ]
         prints[hour] = hashlib.sha256("|".join(parts).encode()).hexdigest()
     return prints
 
@@ -134,7 +140,10 @@ def record(lake: Lake, target: Table, rows: pl.DataFrame, prints: dict[datetime,
     """Put on record what the given hours of `target` hold and what they were computed from."""
     time = _time_of(target)
     frame = (
-        pl.DataFrame({"hour": list(prints), "fingerprint": list(prints.values())}, schema_overrides={"hour": PARTITIONS.schema["hour"]})
+        pl.DataFrame(
+            {"hour": list(prints), "fingerprint": list(prints.values())},
+            schema_overrides={"hour": PARTITIONS.schema["hour"]},
+        )
         .join(content_by_hour(rows, time), on="hour", how="left")
         .select(
             pl.lit(target.name).alias("table_name"),

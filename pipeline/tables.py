@@ -326,6 +326,48 @@ TRAINING_SETS = Table(
     partition_by=(),
 )  # fmt: skip
 
+EVALUATIONS = Table(
+    "evaluations",
+    "models",
+    "model, predictor, pool, time: what a model and the baselines beside it say of the last block in time",
+    (
+        _text("model_sha256", "SHA-256 of the model the predictions were made for or beside"),
+        _text("predictor", "`model`, or the name of a baseline on the same rows"),
+        NETWORK, POOL, EVENT_TIME,
+        Column("horizon_hours", pl.Int32(), "how far ahead the prediction looks", "h", minimum=1),
+        Column("decision_age_hours", pl.Int32(), "the pool's age at the decision, rounded down", "h", minimum=0),
+        _text("label", "what became of the pool", values=OUTCOMES),
+        *(_real(f"p_{outcome}", f"probability of {outcome}", "1", 0, 1, nullable=False) for outcome in OUTCOMES),
+    ),
+    key=("model_sha256", "predictor", "network", "pool", "event_time", "horizon_hours"),
+    time=None,
+    as_of="event_time",
+    partition_by=(),
+)  # fmt: skip
+
+FIGURES = Table(
+    "figures",
+    "models",
+    "one figure of one predictor on one block, with its interval",
+    (
+        _text("model_sha256", "SHA-256 of the model"),
+        _text("predictor", "`model`, or the name of a baseline on the same rows"),
+        _text("block", "`last_block`, or a walk-forward fold"),
+        _text("decision_age", "the decisions it counts: `all`, or an age in hours"),
+        _text("metric", "the figure's name"),
+        _text("outcome", "the class it speaks of, `macro` or `all`"),
+        _real("value", "the figure; null where it is not defined", "1"),
+        _real("low", "lower end of its 95 % interval, bootstrap over pools", "1"),
+        _real("high", "upper end of its 95 % interval", "1"),
+        _count("n_rows", "rows it was computed on"),
+        _count("n_pools", "pools it was computed on"),
+    ),
+    key=("model_sha256", "predictor", "block", "decision_age", "metric", "outcome"),
+    time=None,
+    as_of="model_sha256",
+    partition_by=(),
+)  # fmt: skip
+
 PREDICTIONS = Table(
     "predictions",
     "predictions",
@@ -413,7 +455,7 @@ TABLES: Final = {
     t.name: t
     for t in (
         RAW_POOLS, POOLS, CANDLES, QUARANTINE, SNAPSHOTS, FEATURES, LABELS, BIN_EXPORTS, TRAINING_SETS,
-        PREDICTIONS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
+        EVALUATIONS, FIGURES, PREDICTIONS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
     )
 }  # fmt: skip
 

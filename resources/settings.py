@@ -5,6 +5,7 @@ start are given. Stays out: what the science is (`pipeline/<stage>/spec.py`) and
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ class Settings:
         dagster_port: port of Dagster's webserver on loopback.
         mlflow_port: port of the MLflow server on loopback.
         workspace: the workspace file Dagster's servers load.
+        tracking_uri: where MLflow's runs and versions are reached; None: its server on loopback.
     """
 
     data_dir: Path
@@ -54,6 +56,7 @@ class Settings:
     dagster_port: int = 3000
     mlflow_port: int = 5000
     workspace: Path = ROOT / "workspace.yaml"
+    tracking_uri: str | None = None
 
     @classmethod
     def from_environment(
@@ -74,12 +77,17 @@ class Settings:
             dagster_port=dagster_port or _port("POOLCAST_DAGSTER_PORT", cls.dagster_port),
             mlflow_port=mlflow_port or _port("POOLCAST_MLFLOW_PORT", cls.mlflow_port),
             workspace=Path(workspace).absolute() if workspace else cls.workspace,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
         )
 
     @property
     def lake(self) -> Path:
         """The folder of our Delta tables, one folder a table."""
         return self.data_dir / "lake"
+
+    def bins(self, source: str) -> Path:
+        """The QLib provider folder of one source (`recording:NAME`, `simulation:SEED`)."""
+        return self.data_dir / "bins" / re.sub(r"[^A-Za-z0-9_.-]", "_", source)
 
     @property
     def postgres_dir(self) -> Path:
@@ -95,6 +103,16 @@ class Settings:
     def mlflow_artifacts(self) -> Path:
         """The folder of MLflow's artifacts."""
         return self.data_dir / "mlflow"
+
+    @property
+    def recordings(self) -> Path:
+        """The folder of the registered recordings."""
+        return self.data_dir / "recordings"
+
+    @property
+    def qlib(self) -> Path:
+        """The folder of the QLib provider directories, one a source."""
+        return self.data_dir / "qlib"
 
     @property
     def logs(self) -> Path:

@@ -1,0 +1,1 @@
+"""The graph: names, partitions, dependencies; one module a stage; no arithmetic."""

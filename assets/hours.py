@@ -1,0 +1,78 @@
+"""Hourly assets: the one partitions definition, and how an asset brings its hours up to date.
+
+Belongs here: what every hourly asset does in the same way. Stays out: any table's own logic.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.metadata import Seen
+from pipeline.calendars import HOUR, Span
+from pipeline.lake import Lake
+from pipeline.provenance import Recipe, refresh
+from pipeline.tables import table
+
+HOURS = dg.HourlyPartitionsDefinition(start_date="2020-01-01-00:00", timezone="UTC", end_offset=1)
+"""Every hour since 2020, the running one included: collection computes the hour it is in."""
+
+hourly_asset: Callable[..., Callable[[Callable[..., Any]], dg.AssetsDefinition]] = partial(
+    dg.asset, partitions_def=HOURS, backfill_policy=dg.BackfillPolicy.single_run()
+)
+
+_RANGE_START, _RANGE_END, _SINGLE = (
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+    "dagster/partition",
+)
+
+
+def span_of(tags: Mapping[str, str]) -> Span | None:
+    """The hours a run was asked for, from its tags; None when it was not asked for any."""
+    single = tags.get(_SINGLE)
+    first, last = tags.get(_RANGE_START, single), tags.get(_RANGE_END, single)
+    return None if first is None or last is None else Span(_hour(first), _hour(last) + HOUR)
+
+
+def range_tags(span: Span) -> dict[str, str]:
+    """Run tags that ask for all hours of `span`."""
+    return {_RANGE_START: _key(span.start), _RANGE_END: _key(span.end - HOUR)}
+
+
+def refreshed(
+    context: dg.AssetExecutionContext, lake: Lake, recipe: Recipe, compute: Callable[[Span], pl.DataFrame]
+) -> dg.MaterializeResult[Any]:
+    """Bring the run's hours of the recipe's table up to date, and say what was done in metadata and log."""
+    span = Span(*context.partition_time_window)
+    seen = Seen(table(recipe.table))
+
+    def progress(piece: Span, rows: pl.DataFrame) -> None:
+        seen.add(rows)
+        context.log.info(
+            f"{recipe.table}: {rows.height:,} rows for {piece.start:%Y-%m-%d %H:%M} to {piece.end:%Y-%m-%d %H:%M}"
+        )
+
+    done = refresh(lake, recipe, span, compute, progress=progress)
+    context.log.info(
+        f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": done.n_rows,
+            "hours_computed": done.n_hours_computed,
+            "hours_unchanged": done.n_hours_unchanged,
+            **seen.metadata(),
+        }
+    )
+
+
+def _key(hour: datetime) -> str:
+    return hour.strftime("%Y-%m-%d-%H:%M")
+
+
+def _hour(key: str) -> datetime:
+    return datetime.strptime(key + "+0000", "%Y-%m-%d-%H:%M%z")

@@ -1,0 +1,97 @@
+"""Frames as Dagster metadata: counts, spans, shares of nulls, a small preview.
+
+Cells are plain text in Dagster's own table view, cleaned and cut: what came from a chain is shown, never interpreted.
+Stays out: any computation a model or a decision depends on.
+"""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from pipeline.tables import Table
+
+PREVIEW_ROWS = 5
+MAX_CELL = 64
+
+
+class Seen:
+    """What passed by while a table was computed piece by piece: counts, span, nulls, the last rows."""
+
+    def __init__(self, target: Table) -> None:
+        self.target = target
+        self.n_rows = 0
+        self.n_nulls = dict.fromkeys(target.schema, 0)
+        self.first: Any = None
+        self.last: Any = None
+        self.tail: pl.DataFrame = target.empty()
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take note of one piece."""
+        if rows.is_empty():
+            return
+        self.n_rows += rows.height
+        for name, count in rows.null_count().row(0, named=True).items():
+            self.n_nulls[name] += count
+        if self.target.time:
+            low, high = rows[self.target.time].min(), rows[self.target.time].max()
+            self.first = low if self.first is None else min(self.first, low)
+            self.last = high if self.last is None else max(self.last, high)
+        self.tail = rows.tail(PREVIEW_ROWS)
+
+    def metadata(self) -> dict[str, Any]:
+        """Rows, span, null shares of the columns that have any, and a preview; empty when nothing passed by."""
+        if not self.n_rows:
+            return {}
+        nulls = {name: count / self.n_rows for name, count in self.n_nulls.items() if count}
+        span = (
+            {}
+            if self.first is None
+            else {"first": f"{self.first:%Y-%m-%d %H:%M:%S} UTC", "last": f"{self.last:%Y-%m-%d %H:%M:%S} UTC"}
+        )
+        return {
+            "rows_computed": self.n_rows,
+            **span,
+            "null_shares": table_value(
+                pl.DataFrame({"column": list(nulls), "null_share": [f"{v:.2%}" for v in nulls.values()]})
+            ),
+            "preview": table_value(self.tail),
+        }
+
+
+def frame_metadata(target: Table, rows: pl.DataFrame) -> dict[str, Any]:
+    """The metadata of a table that was written in one piece."""
+    seen = Seen(target)
+    seen.add(rows)
+    return {"dagster/row_count": rows.height, **seen.metadata()}
+
+
+def table_value(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """A frame as Dagster's table value, all cells as clean short text."""
+    names = frame.columns
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in frame.iter_rows(named=True)
+        ],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name=name, type="string") for name in names]),
+    )
+
+
+def column_schema(target: Table) -> dg.TableSchema:
+    """A table's columns with dtype, unit, meaning and range, for Dagster's column view."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=c.name,
+                type=str(c.dtype),
+                description=c.meaning + (f" [{c.unit}]" if c.unit else ""),
+                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=False),
+            )
+            for c in target.columns
+        ]
+    )
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "".join(ch for ch in text if ch.isprintable())[:MAX_CELL]

@@ -1,0 +1,108 @@
+"""Models: a frozen training set, and the model fitted on it with the evidence that belongs to its bytes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.features import SPEC as FEATURES_SPEC
+from assets.metadata import frame_metadata, table_value
+from pipeline.calendars import Clock
+from pipeline.features.registry import FEATURE_NAMES, feature_set_hash
+from pipeline.lake import Lake
+from pipeline.models.source import choose_source
+from pipeline.models.spec import TrainingSpec
+from pipeline.models.training_set import TrainingSet, freeze
+from pipeline.promotion.registry import Registry
+from pipeline.promotion.versions import RegisteredVersion
+from pipeline.provenance import code_of
+from pipeline.tables import FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
+
+SPEC = TrainingSpec()
+CODE = code_of("models", SPEC)
+
+
+def frozen(lake: Lake, source: str, clock: Clock) -> TrainingSet:
+    """The training set of now: the same rows give the same set, so each step may ask for it again."""
+    tables = [lake.scan(target) for target in (FEATURES, LABELS, POOLS)]
+    chosen = choose_source(_sources(tables), source)
+    features, labels, pools = (frame.filter(pl.col("source") == chosen) for frame in tables)
+    return freeze(
+        features,
+        labels,
+        pools,
+        source=chosen,
+        known_by=clock.now(),
+        feature_set=feature_set_hash(FEATURES_SPEC),
+        feature_names=FEATURE_NAMES,
+        # To name a simulation is to allow it; `choose_source` takes none that was not named.
+        spec=replace(SPEC, is_simulation_allowed=chosen.startswith("simulation:")),
+    )
+
+
+@dg.asset(deps=["features", "labels", "pools"])
+def training_set(
+    lake: dg.ResourceParam[Lake], source: dg.ResourceParam[str], clock: dg.ResourceParam[Clock]
+) -> dg.MaterializeResult[Any]:
+    """The rows a model may learn from, frozen under the hash of their content."""
+    frozen_set = frozen(lake, source, clock)
+    versions = {target.name: lake.version(target) or 0 for target in (FEATURES, LABELS, POOLS)}
+    row = pl.DataFrame([frozen_set.row(versions)], schema=TRAINING_SETS.schema)
+    lake.append(TRAINING_SETS, row)
+    return dg.MaterializeResult(
+        metadata={
+            **frame_metadata(TRAINING_SETS, row),
+            "training_set_id": frozen_set.training_set_id,
+            "rows": frozen_set.n_rows,
+            "pools": frozen_set.n_pools,
+            "outcomes": table_value(
+                pl.DataFrame(list(frozen_set.class_counts.items()), ["outcome", "rows"], orient="row")
+            ),
+        }
+    )
+
+
+@dg.asset(deps=[training_set])
+def outcome_model(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    source: dg.ResourceParam[str],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+) -> dg.MaterializeResult[Any]:
+    """Gradient boosting for the 24 h outcome, evaluated on the last block in time and registered as `pool-outcome`."""
+    # XGBoost and matplotlib take seconds to import: paid here, and never when the code location loads.
+    from assets.training import train  # noqa: PLC0415
+
+    frozen_set = frozen(lake, source, clock)
+    version = trained_before(registry, frozen_set)
+    if version is None:
+        version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
+    else:
+        context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
+    figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == version.model_sha256, pl.col("block") == "last_block")
+    return dg.MaterializeResult(
+        metadata={
+            "version": version.version,
+            "model_sha256": version.model_sha256,
+            "training_set_id": version.training_set_id,
+            "mlflow_run_id": version.run_id,
+            "last_block": table_value(figures.drop("model_sha256", "block").collect()),
+        }
+    )
+
+
+def trained_before(registry: Registry, frozen_set: TrainingSet) -> RegisteredVersion | None:
+    """The version this set gave under this code, if there is one."""
+    for version in registry.versions(SPEC.model_name):
+        if (version.training_set_id, version.code_version) == (frozen_set.training_set_id, CODE):
+            return version
+    return None
+
+
+def _sources(tables: Sequence[pl.LazyFrame]) -> set[str]:
+    """Sources that have both features and labels."""
+    features, labels = (set(t.select(pl.col("source").unique()).collect()["source"]) for t in tables[:2])
+    return features & labels

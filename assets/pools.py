@@ -1,0 +1,67 @@
+"""Pools: what the market told us, kept as told, then parsed."""
+
+from functools import cache
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.hours import hourly_asset, refreshed
+from assets.metadata import frame_metadata
+from pipeline.calendars import Clock, Span
+from pipeline.lake import Lake
+from pipeline.pools import candles as bars
+from pipeline.pools.recording import RecordedFrames
+from pipeline.pools.shelf import Shelf, content_at, read_all, recorded_span
+from pipeline.pools.spec import PoolsSpec
+from pipeline.provenance import EVER, Input, Recipe, code_of, record_all
+from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
+
+SPEC = PoolsSpec()
+CODE = code_of("pools", SPEC)
+CANDLES = Recipe("candles", (Input("raw_pools"), Input("pools", back=EVER)), CODE)
+
+
+@hourly_asset()
+def raw_pools(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    shelf: dg.ResourceParam[Shelf],
+    clock: dg.ResourceParam[Clock],
+) -> dg.MaterializeResult[Any]:
+    """What the market told us, kept as told. Records that cannot be true lie in `quarantine`, each with its reason."""
+    recordings = shelf.recordings()
+    told = {recording.sha256: recorded_span(recording) for recording in recordings}
+    recipe = Recipe("raw_pools", (), CODE, extra=lambda hour: content_at(told, hour))
+
+    @cache
+    def frames() -> RecordedFrames:
+        read = read_all(recordings, SPEC, clock.now())
+        lake.append(QUARANTINE, read.quarantine)
+        return read
+
+    def compute(span: Span) -> pl.DataFrame:
+        return frames().raw_pools.filter(pl.col(RAW_POOLS.time).is_between(span.start, span.end, closed="left"))
+
+    return refreshed(context, lake, recipe, compute)
+
+
+@dg.asset(deps=[raw_pools])
+def pools(
+    lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], clock: dg.ResourceParam[Clock]
+) -> dg.MaterializeResult[Any]:
+    """Every pool told of: its tokens, its birth, and until when its source vouches for its record."""
+    frames = read_all(shelf.recordings(), SPEC, clock.now())
+    lake.upsert(POOLS, frames.pools)
+    record_all(lake, POOLS)
+    return dg.MaterializeResult(metadata=frame_metadata(POOLS, frames.pools))
+
+
+@hourly_asset(deps=[raw_pools, pools])
+def candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Five-minute bars of price, volume and reserve. Bars without an update do not exist; none is invented."""
+
+    def compute(span: Span) -> pl.DataFrame:
+        return bars.candles(lake.scan(RAW_POOLS, span).collect(), lake.scan(POOLS).collect(), SPEC)
+
+    return refreshed(context, lake, CANDLES, compute)

@@ -1,0 +1,62 @@
+"""The costly half of `outcome_model`: fit, keep the evidence, register. Imported only when there is something to train."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import polars as pl
+
+from pipeline.lake import Lake
+from pipeline.models.evaluation import Trained, train_and_evaluate
+from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block
+from pipeline.models.spec import TrainingSpec
+from pipeline.models.training_set import TrainingSet
+from pipeline.promotion.registry import Registry
+from pipeline.promotion.run import TrainingRun
+from pipeline.promotion.versions import RegisteredVersion
+from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES, TRAINING_SETS
+
+
+def train(
+    lake: Lake, registry: Registry, frozen: TrainingSet, spec: TrainingSpec, code: str, say: Callable[[str], None]
+) -> RegisteredVersion:
+    """Train on a frozen set and register the result; the version comes last, so a kill before it leaves none behind."""
+    _count_read(lake, frozen.training_set_id)
+    trained = train_and_evaluate(frozen, spec, lambda step, share: say(f"{share:4.0%} {step}"))
+    lake.append(EVALUATIONS, evaluation_rows(trained))
+    lake.append(FIGURES, figure_rows(trained))
+    return registry.register(training_run(frozen, trained, spec, code))
+
+
+def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code: str) -> TrainingRun:
+    """What the registry keeps of a training."""
+    return TrainingRun(
+        model_name=spec.model_name,
+        model_bytes=trained.model_bytes,
+        model_sha256=trained.model_sha256,
+        training_set_id=frozen.training_set_id,
+        feature_set=frozen.feature_set,
+        code_version=code,
+        feature_names=frozen.feature_names,
+        classes=OUTCOMES,
+        params={**asdict(spec.learner), "n_rounds": trained.model.n_rounds, "horizon_hours": spec.horizon_hours},
+        metrics=flat(last_block(figure_rows(trained))),
+        tables={"figures": trained.metrics, "importance": trained.importance, "evaluation": trained.evaluation},
+        plots=trained.plots,
+        dataset={
+            "source": frozen.source,
+            "rows": frozen.n_rows,
+            "pools": frozen.n_pools,
+            "trained on rows": trained.n_train_rows,
+            "trained on pools": trained.n_train_pools,
+            "first decision": f"{frozen.first_time:%Y-%m-%d %H:%M} UTC",
+            "last decision": f"{frozen.last_time:%Y-%m-%d %H:%M} UTC",
+        },
+        tags={"source": frozen.source},
+        run_name=f"{spec.model_name} {frozen.training_set_id[:12]}",
+    )
+
+
+def _count_read(lake: Lake, training_set_id: str) -> None:
+    """The last block is touched once a training; the counter says how often it has been."""
+    row = lake.scan(TRAINING_SETS).filter(pl.col("training_set_id") == training_set_id).collect()
+    lake.upsert(TRAINING_SETS, row.with_columns(pl.col("n_last_block_reads") + 1))

@@ -1,0 +1,299 @@
+"""`poolcast`: one thin command for each thing a person does without the UI.
+
+Belongs here: arguments, tables on the screen, exit statuses (2: wrong use, 1: failure). Stays out: everything else;
+what takes seconds to import is imported by the command that needs it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pipeline.errors import PoolcastError, UsageError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from pipeline.lake import Lake
+    from resources.settings import Settings
+
+app = typer.Typer(
+    name="poolcast",
+    help="Learns what becomes of newly created liquidity pools, and keeps the provably best model in charge.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recordings = typer.Typer(no_args_is_help=True, help="Recordings: market histories that can be replayed.")
+models = typer.Typer(no_args_is_help=True, help="Models: what they are worth.")
+promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge, and why.")
+app.add_typer(recordings, name="recordings")
+app.add_typer(models, name="models")
+app.add_typer(promotion, name="promotion")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder that holds everything poolcast writes.", envvar="POOLCAST_DATA_DIR"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+def main() -> None:
+    """Run the command line; our own errors become one message and an exit status, never a traceback."""
+    try:
+        app()
+    except UsageError as error:
+        err.print(Text(f"poolcast: {error}", style="red"))
+        sys.exit(2)
+    except PoolcastError as error:
+        err.print(Text(f"poolcast: {error}", style="red"))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("poolcast: stopped; what was committed stays, and the same command carries on")
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    recording: Annotated[
+        Path | None, typer.Option(help="A recording to replay; without it, a simulated market.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole loop once, from pools to a champion, and report what came of it.
+
+    Writes DATA_DIR/demo/report.json and DATA_DIR/demo/evaluation.parquet; the tables lie under DATA_DIR/lake.
+    Run twice, unchanged hours are not computed again. Look at everything afterwards with `poolcast up`.
+    """
+    from pipeline.demo import demo_recording, run_demo
+    from pipeline.pools.shelf import Shelf
+
+    settings = _settings(data_dir)
+    chosen = demo_recording(Shelf(settings.recordings), recording)
+    with _instance(settings) as (defs, instance, tags):
+        report = run_demo(defs, instance, _lake(settings), chosen, settings.data_dir / "demo", tags)
+    _print_json(report) if as_json else show_report(report, settings.data_dir / "demo" / "report.json")
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    dagster_port: Annotated[int | None, typer.Option(help="Port of Dagster's pages; 3000 unless set.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's pages; 5000 unless set.")] = None,
+) -> None:
+    """Start PostgreSQL, MLflow and Dagster on loopback, print where they are, and stop them all on Ctrl-C."""
+    from resources import services
+
+    sys.exit(services.up(_settings(data_dir, dagster_port, mlflow_port), out))
+
+
+@app.command()
+def graph(as_json: AsJson = False) -> None:
+    """Print the asset graph, one line an asset: its group, its partitions, its checks, what it is made from."""
+    from pipeline.definitions import defs
+    from pipeline.graph import graph_lines, graph_nodes
+
+    _print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False)
+
+
+@recordings.command("simulate")
+def simulate_recording(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; its name becomes the recording's.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 7,
+    pools: Annotated[int, typer.Option(help="Number of pools.", min=1)] = 400,
+    days: Annotated[int, typer.Option(help="Length of the market in days.", min=1)] = 10,
+) -> None:
+    """Make a market with planted truths (rugs, bleeds, pumps, healthy pools) and write it as a recording."""
+    from dataclasses import replace
+
+    from pipeline.pools.simulator import simulate, write_recording
+    from pipeline.pools.spec import SimulationSpec
+
+    spec = replace(SimulationSpec(), n_pools=pools, n_days=days)
+    made = write_recording(simulate(spec, seed), folder, spec, seed)
+    out.print(f"{pools} pools over {days} days, source {made.source}, in {made.path}", markup=False)
+
+
+@recordings.command("import")
+def import_recording(
+    folder: Annotated[Path, typer.Argument(help="A recording: a folder with pools.parquet and reserves.parquet.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Register a recording and import it into the tables raw_pools, pools, candles and quarantine."""
+    from pipeline.pools.shelf import Shelf
+    from pipeline.replay import replay
+
+    settings = _settings(data_dir)
+    recording = Shelf(settings.recordings).register(folder)
+    with _instance(settings) as (defs, instance, tags):
+        replay(defs, instance, recording, assets=("raw_pools", "pools", "candles"), tags=tags)
+    _show_description(recording.path, as_json=False)
+
+
+@recordings.command("describe")
+def describe_recording(
+    folder: Annotated[Path, typer.Argument(help="A recording: a folder with pools.parquet and reserves.parquet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a recording holds, what would be refused and why. Nothing is imported."""
+    _show_description(folder, as_json=as_json)
+
+
+@models.command("evaluate")
+def evaluate_model(
+    predictions: Annotated[
+        Path | None, typer.Argument(help="Predictions as Parquet: pool, time, label, one p_CLASS column a class.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every figure of a file of predictions, with 95 % intervals from a bootstrap over pools.
+
+    Without a file: the out-of-sample predictions that the last demo wrote.
+    """
+    from pipeline.models.files import evaluate_file
+
+    figures = evaluate_file(predictions or _settings(data_dir).data_dir / "demo" / "evaluation.parquet")
+    if as_json:
+        _print_json({name: figure for name, figure in figures.items()})
+    else:
+        out.print(_figures_table("Figures", {"predictions": figures}))
+
+
+@promotion.command("status")
+def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say who is in charge since when and why, after proving that the ledger is whole."""
+    from pipeline.promotion.ledger import verify
+    from pipeline.tables import COMPARISONS, DEPLOYMENTS
+
+    lake = _lake(_settings(data_dir))
+    ledger = lake.scan(DEPLOYMENTS).sort("sequence").collect()
+    verify(ledger)
+    compared = lake.scan(COMPARISONS).sort("known_at", "challenger_version", "opponent").collect()
+    if as_json:
+        _print_json({"deployments": ledger.to_dicts(), "comparisons": compared.to_dicts()})
+        return
+    if ledger.is_empty():
+        out.print("Nobody is in charge.")
+    for row in ledger.iter_rows(named=True):
+        line = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']} of {row['model_name']}"
+        out.print(f"{line} by {row['actor']}: {row['reason']}", markup=False)
+    if compared.height:
+        out.print(_comparisons_table(compared.to_dicts()))
+
+
+def show_report(report: dict[str, Any], path: Path) -> None:
+    """The demo's report on the screen."""
+    stages = RichTable(
+        "stage", "rows", "seconds", title=f"Replayed {report['recording']['source']}", title_justify="left"
+    )
+    for name, stage in report["stages"].items():
+        stages.add_row(name, f"{stage['rows']:,}", f"{stage['seconds']:.1f}")
+    shares = RichTable("horizon", "what became of the pools", title="Labels", title_justify="left")
+    for horizon, ends in report["labels"].items():
+        shares.add_row(horizon, ", ".join(f"{end} {share:.1%}" for end, share in ends.items()))
+    out.print(stages, shares)
+    out.print(
+        _figures_table(
+            "Last block in time, 95 % intervals", {"model": report["model"]["metrics"], **report["baselines"]}
+        )
+    )
+    at_one = report["model"]["metrics_at_one_hour_of_age"].get("roc_auc/RUG")
+    if at_one:
+        out.print(f"ROC-AUC for RUG within 24 h, decided at one hour of age: {_figure(at_one)}")
+    champion = report["champion"]
+    who = f"version {champion['version']} is in charge" if champion["version"] else "nobody is in charge"
+    out.print(f"Champion: {who}; of version {champion['challenger_version']}: {champion['verdict']}", markup=False)
+    if report["quarantined"]:
+        refused = ", ".join(f"{reason} {n:,}" for reason, n in report["quarantined"].items())
+        out.print(f"Refused records, in quarantine: {refused}", markup=False)
+    out.print(
+        f"{report['wall_seconds']:.0f} s, {report['peak_rss_bytes'] / 2**30:.2f} GiB at most. Report: {path}",
+        markup=False,
+    )
+
+
+def _figures_table(title: str, told: dict[str, dict[str, dict[str, float | None]]]) -> RichTable:
+    table = RichTable("figure", *told, title=title, title_justify="left")
+    for name in next(iter(told.values())):
+        table.add_row(name, *(_figure(figures.get(name)) for figures in told.values()))
+    return table
+
+
+def _figure(figure: dict[str, float | None] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return "-"
+    interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{figure['value']:.3f}{interval}"
+
+
+def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
+    table = RichTable("version", "against", "pools", "gain in log loss", "95 % interval", "passed", title="Comparisons")
+    for row in rows:
+        interval = f"{row['gain_low_pct']:.1f} to {row['gain_high_pct']:.1f} %"
+        table.add_row(
+            str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}", f"{row['gain_pct']:.1f} %", interval,
+            "yes" if row["is_passed"] else "no",
+        )  # fmt: skip
+    return table
+
+
+def _show_description(folder: Path, *, as_json: bool) -> None:
+    from pipeline.calendars import SystemClock
+    from pipeline.pools.recording import describe, open_recording, read_recording
+    from pipeline.pools.spec import PoolsSpec
+
+    recording = open_recording(folder)
+    told = describe(read_recording(recording, PoolsSpec(), SystemClock().now()))
+    if as_json:
+        _print_json({"name": recording.name, "source": recording.source, "sha256": recording.sha256, **told})
+        return
+    table = RichTable("what", "found", title=f"{recording.name} ({recording.source})", title_justify="left")
+    for name, value in told.items():
+        table.add_row(name, Text(json.dumps(value, default=str) if isinstance(value, dict) else str(value)))
+    out.print(table)
+
+
+def _settings(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":
+    from resources.settings import Settings
+
+    return Settings.from_environment(data_dir, dagster_port, mlflow_port)
+
+
+def _lake(settings: "Settings") -> "Lake":
+    from pipeline.lake import Lake
+
+    return Lake(settings.lake)
+
+
+@contextmanager
+def _instance(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
+    """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first."""
+    from resources.dagster_home import dagster_instance
+    from resources.orphans import fail_orphans, process_tags
+    from resources.postgres import postgres
+
+    with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
+        fail_orphans(instance, is_embedded=databases.is_embedded)
+        from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set
+
+        yield build_defs(), instance, process_tags()
+
+
+def _print_json(value: Any) -> None:
+    out.print_json(json.dumps(value, default=str))
+
+
+if __name__ == "__main__":
+    main()

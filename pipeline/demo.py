@@ -1,0 +1,163 @@
+"""The demo: the whole loop once over a recording, and a report that anyone can recompute.
+
+Belongs here: which recording is replayed, and what the report says.
+Stays out: the run itself (`replay`), every computation (the stages), and how the report is shown (`cli`).
+"""
+
+import json
+import resource
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from pipeline.lake import Lake
+from pipeline.models.records import as_interchange, last_block, nested
+from pipeline.models.spec import TrainingSpec
+from pipeline.pools.recording import Recording
+from pipeline.pools.shelf import Shelf
+from pipeline.pools.simulator import simulate, write_recording
+from pipeline.pools.spec import SimulationSpec
+from pipeline.promotion.ledger import current_champion
+from pipeline.replay import Replayed, replay
+from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FIGURES, LABELS, QUARANTINE, TABLES
+
+SEED = 7
+SIMULATION = SimulationSpec()
+STEPS = {
+    "pools": ("raw_pools", "pools", "candles"),
+    "snapshots": ("snapshots",),
+    "features": ("features",),
+    "labels": ("labels",),
+    "bins": ("qlib_bins",),
+    "models": ("training_set", "outcome_model"),
+    "promotion": ("champion",),
+    "predictions": ("predictions",),
+}
+"""The assets of each stage."""
+COUNTED = {"bins": "bin_exports", "models": "evaluations", "promotion": "comparisons"}
+"""The table whose rows count for a stage, where it has not the stage's name."""
+
+
+def demo_recording(shelf: Shelf, path: Path | None) -> Recording:
+    """The recording to replay: the given one, or a simulated market made on the spot (once: it is seeded)."""
+    if path is not None:
+        return shelf.register(path)
+    folder = shelf.folder / f"simulation-{SEED}"
+    if not folder.exists():
+        write_recording(simulate(SIMULATION, SEED), folder, SIMULATION, SEED)
+    return shelf.register(folder)
+
+
+def run_demo(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    recording: Recording,
+    folder: Path,
+    tags: dict[str, str],
+) -> dict[str, Any]:
+    """Replay `recording` through the loop; write `report.json` and `evaluation.parquet` into `folder`.
+
+    Returns:
+        the report.
+
+    Raises:
+        ReplayFailedError: a step or a blocking check failed; nothing is written.
+    """
+    started = perf_counter()
+    replayed = replay(defs, instance, recording, tags=tags)
+    report = build_report(lake, recording, replayed)
+    report |= {"wall_seconds": round(perf_counter() - started, 2), "peak_rss_bytes": peak_rss_bytes()}
+    folder.mkdir(parents=True, exist_ok=True)
+    _evaluation(lake, report["model"]["sha256"]).write_parquet(folder / "evaluation.parquet")
+    unfinished = folder / "report.json.part"
+    unfinished.write_text(json.dumps(report, indent=2, sort_keys=True, default=str) + "\n")
+    unfinished.replace(folder / "report.json")
+    return report
+
+
+def build_report(lake: Lake, recording: Recording, replayed: Replayed) -> dict[str, Any]:
+    """What the loop did and what came of it."""
+    said = replayed.metadata["outcome_model"]
+    figures = last_block(lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect())
+    at_headline = last_block(
+        lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect(),
+        str(TrainingSpec().headline_age_hours),
+    )
+    by_predictor = nested(figures)
+    return {
+        "recording": {"name": recording.name, "source": recording.source, "sha256": recording.sha256},
+        "run_id": replayed.run_id,
+        "stages": {stage: _stage(lake, recording.source, stage, replayed) for stage in STEPS},
+        "quarantined": _counts(lake.scan(QUARANTINE).filter(pl.col("source") == recording.source), "reason"),
+        "labels": _label_shares(lake, recording.source),
+        "training_set_id": said["training_set_id"],
+        "model": {
+            "name": TrainingSpec().model_name,
+            "version": said["version"],
+            "sha256": said["model_sha256"],
+            "metrics": by_predictor.pop("model"),
+            "metrics_at_one_hour_of_age": nested(at_headline).get("model", {}),
+        },
+        "baselines": by_predictor,
+        "champion": _champion(lake, replayed),
+    }
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process ever held, in bytes (Linux tells kibibytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _stage(lake: Lake, source: str, stage: str, replayed: Replayed) -> dict[str, Any]:
+    tables = {t.name: lake.scan(t) for t in TABLES.values() if t.stage == stage}
+    rows = {
+        name: (frame.filter(pl.col("source") == source) if "source" in frame.collect_schema() else frame)
+        .select(pl.len())
+        .collect()
+        .item()
+        for name, frame in tables.items()
+    }
+    return {
+        "rows": rows[COUNTED.get(stage, stage)],
+        "seconds": round(sum(replayed.seconds.get(step, 0.0) for step in STEPS[stage]), 2),
+        "tables": rows,
+        "hours_computed": replayed.metadata.get(STEPS[stage][-1], {}).get("hours_computed"),
+    }
+
+
+def _counts(frame: pl.LazyFrame, column: str) -> dict[str, int]:
+    return dict(frame.group_by(column).len().sort(column).collect().iter_rows())
+
+
+def _label_shares(lake: Lake, source: str) -> dict[str, dict[str, float]]:
+    """For each horizon, the share of each outcome, of what was censored and of what is pending."""
+    ended = pl.coalesce("outcome", "censor_reason", "status").alias("end")
+    counted = (
+        lake.scan(LABELS).filter(pl.col("source") == source).group_by("horizon_hours", ended).len().collect()
+    ).with_columns((pl.col("len") / pl.col("len").sum().over("horizon_hours")).round(6).alias("share"))
+    return {
+        f"{horizon}h": dict(rows.sort("share", descending=True).select("end", "share").iter_rows())
+        for (horizon,), rows in counted.sort("horizon_hours").group_by("horizon_hours", maintain_order=True)
+    }
+
+
+def _champion(lake: Lake, replayed: Replayed) -> dict[str, Any]:
+    """Who is in charge, by the ledger, and what was said of this run's challenger."""
+    in_charge = current_champion(lake.scan(DEPLOYMENTS).collect(), TrainingSpec().model_name)
+    verdict = replayed.metadata["champion"]
+    return {
+        "version": in_charge.version if in_charge else None,
+        "sha256": in_charge.model_sha256 if in_charge else None,
+        "since": in_charge.known_at if in_charge else None,
+        "challenger_version": verdict["challenger_version"],
+        "verdict": verdict["verdict"],
+    }
+
+
+def _evaluation(lake: Lake, model_sha256: str) -> pl.DataFrame:
+    own = (pl.col("model_sha256") == model_sha256) & (pl.col("predictor") == "model")
+    return as_interchange(lake.scan(EVALUATIONS).filter(own).collect())

@@ -1,0 +1,87 @@
+"""A trained model's evidence as rows: what it and the baselines said of the last block, and what that is worth.
+
+Stays out: training and evaluation themselves.
+"""
+
+from typing import Any
+
+import polars as pl
+
+from pipeline.models.evaluation import LAST_BLOCK, MODEL, Trained
+from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES
+
+ALL_AGES = "all"
+FLAT_METRICS = ("log_loss", "accuracy", "roc_auc", "pr_auc", "f1", "precision", "recall", "brier", "ece")
+"""The figures shown one by one where there is no room for a table."""
+
+
+def evaluation_rows(trained: Trained) -> pl.DataFrame:
+    """Out-of-sample predictions of the last block, the model's and each baseline's, as `EVALUATIONS`."""
+    said = {MODEL: trained.evaluation, **trained.baselines}
+    return pl.concat(
+        frame.select(
+            pl.lit(trained.model_sha256).alias("model_sha256"),
+            pl.lit(predictor).alias("predictor"),
+            "network",
+            "pool",
+            pl.col("time").alias("event_time"),
+            pl.col("horizon").alias("horizon_hours"),
+            "decision_age_hours",
+            "label",
+            *(f"p_{outcome}" for outcome in OUTCOMES),
+        )
+        for predictor, frame in said.items()
+    ).cast(dict(EVALUATIONS.schema))
+
+
+def figure_rows(trained: Trained) -> pl.DataFrame:
+    """Every figure with its interval, as `FIGURES`."""
+    return trained.metrics.select(
+        pl.lit(trained.model_sha256).alias("model_sha256"),
+        "predictor",
+        "block",
+        pl.col("decision_age_hours").cast(pl.String).fill_null(ALL_AGES).alias("decision_age"),
+        "metric",
+        "outcome",
+        "value",
+        "low",
+        "high",
+        "n_rows",
+        "n_pools",
+    ).cast(dict(FIGURES.schema))
+
+
+def as_interchange(evaluations: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `EVALUATIONS` under the names predictions travel by: `pool`, `time`, `horizon`, `label`, `p_CLASS`."""
+    return evaluations.select(
+        "network",
+        "pool",
+        pl.col("event_time").alias("time"),
+        pl.col("horizon_hours").alias("horizon"),
+        "decision_age_hours",
+        "label",
+        *(f"p_{outcome}" for outcome in OUTCOMES),
+    ).sort("pool", "time")
+
+
+def last_block(figures: pl.DataFrame, decision_age: str = ALL_AGES) -> pl.DataFrame:
+    """The figures of the last block at one decision age, that have a value."""
+    return figures.filter(
+        pl.col("block") == LAST_BLOCK, pl.col("decision_age") == decision_age, pl.col("value").is_not_null()
+    )
+
+
+def nested(figures: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Figures as `{predictor: {metric/outcome: {value, low, high}}}`, for a report."""
+    told: dict[str, dict[str, Any]] = {}
+    for row in figures.sort("predictor", "metric", "outcome").iter_rows(named=True):
+        name = row["metric"] if row["outcome"] == "all" else f"{row['metric']}/{row['outcome']}"
+        told.setdefault(row["predictor"], {})[name] = {key: row[key] for key in ("value", "low", "high")}
+    return told
+
+
+def flat(figures: pl.DataFrame) -> dict[str, float]:
+    """The model's own figures by name, log loss first: what MLflow shows as metrics."""
+    own = {name: figure["value"] for name, figure in nested(figures).get(MODEL, {}).items()}
+    rank = {metric: place for place, metric in enumerate(FLAT_METRICS)}
+    return dict(sorted(own.items(), key=lambda item: (rank.get(item[0].partition("/")[0], len(rank)), item[0])))

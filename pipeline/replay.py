@@ -1,0 +1,133 @@
+"""Runs the graph over a recording, in this process, in front of a person.
+
+Belongs here: which hours a replay asks for, the run itself, and what is shown while it works.
+Stays out: what the assets do, and what a demo makes of the result (`demo`).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+
+from assets.hours import range_tags
+from pipeline.calendars import Span
+from pipeline.errors import PermanentError
+from pipeline.pools.recording import Recording
+from pipeline.pools.shelf import recorded_span
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A finished run: its id, how long each step took, and what every asset said of itself."""
+
+    run_id: str
+    seconds: dict[str, float]
+    metadata: dict[str, dict[str, Any]]
+
+
+class ReplayFailedError(PermanentError):
+    """A step or a blocking check failed; what was committed before stays, and the same command carries on."""
+
+
+def replay(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    recording: Recording,
+    *,
+    assets: Sequence[str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> Replayed:
+    """Materialise `assets` (None: the whole loop) over the hours of a recording, as of the recording's end.
+
+    Raises:
+        ReplayFailedError: a step or a blocking check failed; the message says which and why.
+    """
+    span = recorded_span(recording)
+    job = defs.resolve_job_def("loop")
+    result = job.execute_in_process(
+        instance=instance,
+        tags={**range_tags(span), "poolcast/recording": recording.name, **(tags or {})},
+        run_config=_run_config(recording, span),
+        asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise ReplayFailedError(_why(result))
+    return Replayed(result.run_id, _seconds(instance, result.run_id), _metadata(result))
+
+
+def _run_config(recording: Recording, span: Span) -> dict[str, Any]:
+    """A replay's clock stands at the recording's end, and it learns from that recording alone."""
+    return {
+        "resources": {
+            "clock": {"config": {"at": span.end.isoformat()}},
+            "source": {"config": {"name": recording.source}},
+        },
+        "loggers": {"narrator": {}},
+    }
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The failed steps and checks in words, without a traceback."""
+    told = []
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            told.append(f"{event.step_key}: {(error.cause or error).message.strip()}")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            told.append(
+                f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
+            )
+    return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
+
+
+def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    return {
+        stats.step_key: stats.end_time - stats.start_time
+        for stats in instance.get_run_step_stats(run_id)
+        if stats.start_time is not None and stats.end_time is not None
+    }
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """What each asset said of itself; an hourly asset says the same of every hour, so the last word will do."""
+    said: dict[str, dict[str, Any]] = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        said[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
+    return said
+
+
+class _Narrator(logging.Handler):
+    """Prints what a person wants to follow: steps that begin and end, and what the assets log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(stderr=True, highlight=False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line for one thing worth knowing."""
+        meta = getattr(record, "dagster_meta", {})
+        event = meta.get("dagster_event")
+        if event is None:
+            if record.levelno >= logging.INFO:
+                self.console.print(f"    {escape(str(meta.get('orig_message', record.getMessage())))}")
+        elif event.is_step_start:
+            self.console.print(f"[bold]{escape(str(event.step_key))}[/]")
+        elif event.is_step_success:
+            self.console.print(f"    [green]done[/] in {event.step_success_data.duration_ms / 1000:.1f} s")
+        elif event.is_step_failure:
+            self.console.print("    [red]failed[/]")
+
+
+@dg.logger(description="Tells a person at the terminal what is going on.")
+def narrator(_context: dg.InitLoggerContext) -> logging.Logger:
+    """The logger of a run that somebody is watching."""
+    logger = logging.Logger("poolcast.narrator", level=logging.DEBUG)
+    logger.addHandler(_Narrator())
+    return logger

@@ -1,0 +1,33 @@
+"""What runs by the clock: collection every five minutes, training every week."""
+
+import dagster as dg
+
+from assets.hours import range_tags
+from pipeline.calendars import DAY, HOUR, Span, floor
+from pipeline.lake import Lake
+from pipeline.tables import LABELS
+
+COLLECTED = 25 * HOUR
+"""The longest horizon and the running hour: labels of a day ago mature now. Unchanged hours are left alone."""
+
+
+@dg.schedule(job_name="collect", cron_schedule="*/5 * * * *", execution_timezone="UTC")
+def every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Collects the running hour and lets the labels of the last day mature. Off until somebody switches it on."""
+    hour = floor(context.scheduled_execution_time, HOUR)
+    return dg.RunRequest(tags=range_tags(Span(hour - COLLECTED, hour + HOUR)))
+
+
+@dg.schedule(
+    job_name="train",
+    cron_schedule="0 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def every_sunday(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
+    """Trains, evaluates and lets the gate decide, every Sunday at 03:00 UTC."""
+    if lake.version(LABELS) is None:
+        return dg.SkipReason("there are no labels yet, so there is nothing to learn from")
+    return dg.RunRequest(
+        run_key=f"{floor(context.scheduled_execution_time, DAY):%Y-%m-%d}", tags={"poolcast/trigger": "weekly schedule"}
+    )
