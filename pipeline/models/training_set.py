@@ -1,0 +1,255 @@
+"""The point-in-time join and the frozen training set.
+
+Belongs here: which rows a model may learn from, and the id that says exactly which they were.
+Stays out: how features and labels came to be, and where the set is written down.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline.calendars import require_utc
+from pipeline.errors import InputError, UsageError
+from pipeline.models.spec import TrainingSpec
+from pipeline.models.weights import average_uniqueness
+from pipeline.tables import LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
+
+LABEL_SIDE = ("outcome", "return_end_pct", "label_known_at", "label_end", "weight")
+"""Columns of a training set that know the future; none may be a feature."""
+HEAD = ("network", "pool", "base_token", "event_time", "created_at", "decision_age_hours", *LABEL_SIDE)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to learn from, frozen under an id.
+
+    `frame` holds `HEAD` and then the features, one row a (pool, decision age), sorted by pool and time.
+    `label_end` is the later of the horizon's end and `label_known_at`: the moment from which a label is free of
+    what made it known early.
+    """
+
+    training_set_id: str
+    source: str
+    known_by: datetime
+    feature_set: str
+    feature_names: tuple[str, ...]
+    spec: TrainingSpec
+    frame: pl.DataFrame = field(repr=False)
+    class_counts: dict[str, int]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, one a pool and decision age."""
+        return self.frame.height
+
+    @property
+    def n_pools(self) -> int:
+        """Pools, the statistical unit."""
+        return self.frame.select("network", "pool").n_unique()
+
+    @property
+    def first_time(self) -> datetime:
+        """The earliest decision."""
+        return _moment(self.frame["event_time"].min())
+
+    @property
+    def last_time(self) -> datetime:
+        """The latest decision."""
+        return _moment(self.frame["event_time"].max())
+
+    @property
+    def y(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Outcomes as positions in `OUTCOMES`."""
+        return self.frame["outcome"].cast(pl.Enum(OUTCOMES)).to_physical().to_numpy().astype(np.int64)
+
+    @property
+    def weight(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Average uniqueness of each row's label."""
+        return self.frame["weight"].to_numpy()
+
+    def row(self, lake_versions: dict[str, int] | None = None, n_last_block_reads: int = 0) -> dict[str, Any]:
+        """The set's row in `training_sets`."""
+        return {
+            "training_set_id": self.training_set_id,
+            "source": self.source,
+            "known_at": self.known_by,
+            "feature_set": self.feature_set,
+            "spec": self.spec.as_json(),
+            "lake_versions": json.dumps(lake_versions or {}, sort_keys=True),
+            "class_counts": json.dumps(self.class_counts),
+            "n_rows": self.n_rows,
+            "n_pools": self.n_pools,
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+            "n_last_block_reads": n_last_block_reads,
+        }
+
+
+def as_of_join(features: pl.LazyFrame, labels: pl.LazyFrame, *, known_by: datetime, horizon_hours: int) -> pl.LazyFrame:
+    """Features that were known at their own time, each with the label that is known by `known_by`.
+
+    A row's moment of decision is its `event_time`. There is no way to ask for features known later than that, nor
+    for labels known after `known_by`, nor for labels whose horizon is not over by then: a rug is known the moment
+    it happens and its siblings only at the horizon, so the newest hours would otherwise hold nothing but rugs.
+
+    Args:
+        features: rows of `features`. labels: rows of `labels`.
+
+    Returns:
+        The rows of `features` with `outcome`, `return_end_pct`, `label_known_at` and `label_end`.
+    """
+    horizon_end = pl.col("event_time") + pl.duration(hours=horizon_hours)
+    usable = labels.filter(
+        pl.col("status") == "labelled",
+        pl.col("horizon_hours") == horizon_hours,
+        pl.col("outcome").is_not_null(),
+        pl.col("label_known_at") <= require_utc(known_by),
+        horizon_end <= known_by,
+    ).select(
+        *POOL_TIME_KEY,
+        "outcome",
+        "return_end_pct",
+        "label_known_at",
+        pl.max_horizontal("label_known_at", horizon_end).alias("label_end"),
+    )
+    known = features.filter(pl.col("known_at") <= pl.col("event_time"))
+    return known.join(usable, on=list(POOL_TIME_KEY), how="inner")
+
+
+def freeze(
+    features: pl.LazyFrame,
+    labels: pl.LazyFrame,
+    pools: pl.LazyFrame,
+    *,
+    source: str,
+    known_by: datetime,
+    feature_set: str,
+    feature_names: Sequence[str],
+    spec: TrainingSpec,
+) -> TrainingSet:
+    """Choose one row a pool and decision age, join what is known by `known_by`, weigh it, and give it an id.
+
+    The snapshot of an age is chosen before labels are looked at, so the choice cannot depend on the future.
+
+    Raises:
+        UsageError: several sources in the tables, simulated rows without permission, or a name that is no feature.
+        InputError: no row is left, a key occurs twice, or a feature holds NaN or an infinite value.
+    """
+    _require_source(features, labels, pools, source, spec)
+    names = _require_features(feature_names)
+    chosen = _decisions(features, pools.filter(pl.col("known_at") <= require_utc(known_by)), spec)
+    joined = as_of_join(chosen, labels, known_by=known_by, horizon_hours=spec.horizon_hours)
+    columns = [c for c in HEAD if c != "weight"]
+    frame = joined.select(*columns, *names).sort("network", "pool", "event_time").collect()
+    _require_sound(frame, names, source)
+    weighted = frame.with_columns(average_uniqueness(frame, end="label_end")).select(*HEAD, *names)
+    counts = dict.fromkeys(OUTCOMES, 0) | dict(weighted["outcome"].value_counts().iter_rows())
+    return TrainingSet(
+        training_set_id=_identity(weighted, source, feature_set, names, spec),
+        source=source,
+        known_by=known_by,
+        feature_set=feature_set,
+        feature_names=names,
+        spec=spec,
+        frame=weighted,
+        class_counts=counts,
+    )
+
+
+def _decisions(features: pl.LazyFrame, pools: pl.LazyFrame, spec: TrainingSpec) -> pl.LazyFrame:
+    """The first snapshot of each pool at or after each decision age, within the tolerance."""
+    births = pools.select(*POOL_KEY, "base_token", "created_at")
+    age = pl.col("event_time") - pl.col("created_at")
+    bucket = pl.coalesce(
+        pl.when(age >= pl.duration(hours=hours), age < pl.duration(hours=hours + spec.age_tolerance_hours)).then(
+            pl.lit(hours, pl.Int32)
+        )
+        for hours in spec.decision_ages_hours
+    )
+    return (
+        features.filter(pl.col("known_at") <= pl.col("event_time"))
+        .join(births, on=list(POOL_KEY), how="inner")
+        .with_columns(bucket.alias("decision_age_hours"))
+        .filter(pl.col("decision_age_hours").is_not_null())
+        .filter(pl.col("event_time") == pl.col("event_time").min().over(*POOL_KEY, "decision_age_hours"))
+    )
+
+
+def _require_source(
+    features: pl.LazyFrame, labels: pl.LazyFrame, pools: pl.LazyFrame, source: str, spec: TrainingSpec
+) -> None:
+    named = {"features": features, "labels": labels, "pools": pools}
+    for name, table in named.items():
+        found = sorted(table.select(pl.col("source").unique()).collect()["source"].to_list())
+        if found not in ([], [source]):
+            raise UsageError(
+                f"cannot train on {name} from {found!r}: expected {source!r} alone, filter by source first"
+            )
+    if source.startswith("simulation:") and not spec.is_simulation_allowed:
+        raise UsageError(f"refused to train on {source!r}: set is_simulation_allowed to learn from a simulation")
+
+
+def _require_features(feature_names: Sequence[str]) -> tuple[str, ...]:
+    forbidden = {*LABEL_SIDE, *LABELS.schema, *POOL_TIME_KEY, "known_at"}
+    if not feature_names or len(set(feature_names)) != len(feature_names):
+        raise UsageError(f"expected distinct feature names, found {list(feature_names)!r}")
+    for name in feature_names:
+        if name in forbidden or name in HEAD:
+            raise UsageError(f"{name!r} identifies a row or knows its future: it cannot be a feature")
+    return tuple(feature_names)
+
+
+def _require_sound(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
+    if frame.is_empty():
+        raise InputError(f"no row of {source!r} has features and a known label: collect for longer than the horizon")
+    n_distinct = frame.select("network", "pool", "event_time").n_unique()
+    if n_distinct != frame.height:
+        raise InputError(
+            f"expected one row a pool and time, found {frame.height - n_distinct!r} duplicates: upsert by key"
+        )
+    unknown = set(frame["outcome"].unique()) - set(OUTCOMES)
+    if unknown:
+        raise InputError(f"expected outcomes among {OUTCOMES!r}, found {sorted(unknown)!r}")
+    for name in names:
+        column = frame[name]
+        if column.dtype.is_float() and not column.is_finite().fill_null(True).all():
+            raise InputError(f"feature {name!r} holds NaN or an infinite value: missing is null, mend the feature")
+
+
+def _identity(frame: pl.DataFrame, source: str, feature_set: str, names: Sequence[str], spec: TrainingSpec) -> str:
+    """SHA-256 over the sorted rows, column by column, and everything that says what they mean."""
+    digest = hashlib.sha256()
+    for text in (source, feature_set, json.dumps(list(names)), spec.as_json(), str(frame.height)):
+        _feed(digest, text.encode())
+    for column in frame:
+        _feed(digest, f"{column.name}:{column.dtype}".encode())
+        _feed(digest, column.is_null().to_numpy().astype("u1").tobytes())
+        _feed(digest, _canonical(column))
+    return digest.hexdigest()
+
+
+def _canonical(column: pl.Series) -> bytes:
+    """A column's values as little-endian bytes; text as lengths and UTF-8; a null as zero (its mask is apart)."""
+    if column.dtype == pl.String:
+        text = column.fill_null("")
+        return text.str.len_bytes().to_numpy().astype("<i8").tobytes() + "".join(text.to_list()).encode()
+    if column.dtype.is_float():
+        return column.fill_null(0.0).to_numpy().astype("<f8").tobytes()
+    return column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
+
+
+def _feed(digest: Any, part: bytes) -> None:
+    """Each part with its length before it, so that no two lists of parts read the same."""
+    digest.update(len(part).to_bytes(8, "little"))
+    digest.update(part)
+
+
+def _moment(value: Any) -> datetime:
+    assert isinstance(value, datetime)  # noqa: S101  a frozen set is never empty
+    return value
