@@ -157,6 +157,7 @@ def test_a_label_is_pending_until_its_window_is_over_unless_a_rug_was_seen() -> 
 
 
 def test_when_the_recording_ends_inside_the_window_the_label_waits_one_horizon_and_is_then_censored() -> None:
+    assert row_of(Case(watched_until=START + HOUR, now=START + HOUR))["outcome"] == "STABLE"
     end = START + HOUR / 2
     case = Case(watched_until=end)
     assert [row_of(replace(case, now=n))["status"] for n in (end, START + HOUR, end + HOUR)] == ["pending"] * 3
