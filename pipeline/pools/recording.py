@@ -18,7 +18,15 @@ from pipeline.errors import InputError
 from pipeline.pools.quarantine import quarantine_rows
 from pipeline.pools.spec import PoolsSpec
 from pipeline.pools.text import clean_text
-from pipeline.pools.validation import POOL_NOTES, credible_decimals, judge_pools, judge_updates, note_pools
+from pipeline.pools.validation import (
+    CHAIN_ORDER,
+    MISDATED,
+    POOL_NOTES,
+    credible_decimals,
+    judge_pools,
+    judge_updates,
+    note_pools,
+)
 from pipeline.tables import POOLS, RAW_POOLS
 
 POOLS_FILE: Final = "pools.parquet"
@@ -82,7 +90,8 @@ def open_recording(path: Path) -> Recording:
 def read_recording(recording: Recording, spec: PoolsSpec, now: datetime) -> RecordedFrames:
     """Everything the recording says, parsed: each row is stored, or quarantined with its reason.
 
-    Rows of `raw_pools` are in chain order; `*_before` are the reserves after the pool's previous accepted update.
+    Rows of `raw_pools` are in chain order; `*_before` are the reserves after the pool's
+    previous update, also where that one's time was refused.
     A pool without updates stays. Nothing in the recording may be later than `now`.
 
     Raises:
@@ -99,7 +108,7 @@ def read_recording(recording: Recording, spec: PoolsSpec, now: datetime) -> Reco
         quarantine_rows(refused_updates, told_updates, source=recording.source, table_name="raw_pools", spec=spec),
     ]
     return RecordedFrames(
-        _as_raw_pools(updates, recording.source),
+        _as_raw_pools(updates, refused_updates, recording.source),
         _as_pools(pools, recording.source, last if isinstance(last, datetime) else None, spec),
         pl.concat(quarantine),
     )
@@ -197,10 +206,20 @@ def _sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _as_raw_pools(updates: pl.DataFrame, source: str) -> pl.DataFrame:
+def _as_raw_pools(updates: pl.DataFrame, refused: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Accepted updates with the reserves before each.
+
+    An update whose time alone was refused still tells the reserves: without it the next update would seem to have
+    moved everything that happened since the last dated one.
+    """
+    misdated = refused.filter(pl.col("reason").is_in(MISDATED)).select(updates.columns)
+    dated = [rows.with_columns(is_dated=pl.lit(is_dated)) for rows, is_dated in ((updates, True), (misdated, False))]
     before = [pl.col(c).shift().over("pool_id").alias(f"{c}_before") for c in ("base_reserve", "quote_reserve")]
     return (
-        updates.with_columns(*before)
+        pl.concat(dated)
+        .sort(CHAIN_ORDER)
+        .with_columns(*before)
+        .filter("is_dated")
         .select(
             pl.lit(source).alias("source"),
             "network",

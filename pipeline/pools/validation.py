@@ -19,7 +19,10 @@ from pipeline.pools.text import clean_text, is_address, is_identifier
 POOL_NOTES = ("decimals_not_credible", "text_cleaned")
 """Reasons under which a pool's record is kept in the quarantine while the pool itself, mended, stays."""
 
-_CHAIN_ORDER = ("network_id", "block", "tx_index", "log_index", "pool_id", "place")
+MISDATED = ("clock_stood_still", "time_runs_backwards")
+"""Reasons that doubt an update's time alone: the reserves it tells are true."""
+
+CHAIN_ORDER = ("network_id", "block", "tx_index", "log_index", "pool_id", "place")
 _EVENT = ("network_id", "block", "tx_index", "log_index", "pool_id")
 _POOL_TEXTS = ("pool", "network", "dex", "base_token", "quote_token")
 _ADDRESSES = ("pool", "base_token", "quote_token")
@@ -94,7 +97,7 @@ def _placed(told: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
     rows = told.with_row_index("place").with_columns(
         _at_microseconds("time"), pl.col("block", "tx_index", "log_index").cast(pl.Int64, strict=False)
     )
-    return rows.join(known, on="pool", how="left").sort(_CHAIN_ORDER)
+    return rows.join(known, on="pool", how="left").sort(CHAIN_ORDER)
 
 
 def _update_detail(now: datetime) -> pl.Expr:

@@ -206,3 +206,11 @@ def test_cleaned_text_is_short_normal_printable_and_clean_for_good(text: str) ->
     if cleaned is not None:
         assert 0 < len(cleaned) <= spec.max_text_length
         assert not set(cleaned) & set("<>\u200b\u200e\u202e\u2066\ufeff\x00\n\t")
+
+
+def test_an_update_after_a_standstill_moves_only_what_it_moved_itself(read: Read, told_updates: pl.DataFrame) -> None:
+    moved = told_updates.with_columns(time=pl.when(pl.col("block") != 101).then(pl.col("time")))
+    standing = moved.with_columns(pl.col("time").fill_null(START))
+    later = read(updates=standing).raw_pools.filter(pl.col("block") == 102).sort("pool")
+    assert later["base_reserve_before"].to_list() == [80.0, 1100.0]
+    assert later["quote_reserve_before"].to_list() == [12.5, 4.6]
