@@ -50,6 +50,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def noted(path: Path) -> int | None:
+    """The number in the file `path`, or None where there is none: a note that may be lost but is never wrong."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @contextmanager
 def reporting(attempted: str) -> Iterator[None]:
     """Turn what deltalake, Polars and the system raise inside into storage errors that say what was attempted.

@@ -36,7 +36,8 @@ def conform(table: Table, frame: pl.DataFrame, *, collapse: bool = False) -> pl.
     _check_names(table, frame)
     rows = frame.select(_cast(table, frame[name], dtype) for name, dtype in table.schema.items())
     _check_values(table, rows)
-    if collapse:
+    # Comparing whole rows costs more than all other checks together: only where keys say that it may matter.
+    if collapse and rows.select(table.key).is_duplicated().any():
         rows = rows.unique()
     _check_key(table, rows)
     return sorted_rows(table, rows)

@@ -255,12 +255,13 @@ class Lake:
         folder = self.root / table.name
         DeltaTable.create(
             folder,
-            pl.DataFrame(schema=stored_schema(table)).to_arrow().schema,
+            stored_schema(table),
             partition_by=list(table.partition_by),
             name=table.name,
             description=table.grain,
         )
         self._sync([log.entry(folder, 0)])
+        self.sync(self.root)
         self.sync(self.root.parent)
 
     def _attempt(self, table: Table, carry_out: Callable[[DeltaTable], int]) -> Commit:
@@ -285,23 +286,28 @@ class Lake:
         )
 
     def _seal(self, table: Table, found: DeltaTable, before: int) -> None:
-        """Bring the commits since the version `before`, and a checkpoint where one is due, to the disk.
+        """Bring every commit that is not known to be on the disk there, and a checkpoint where one is due.
 
-        `before` itself too: its writer may have been killed before it got that far, and others build on it now.
+        The newest commits before ours may not be: their writer may have been killed in between, and we build on them.
         """
-        folder = self.root / table.name
-        for version in range(before, found.version() + 1):
-            self._sync([*log.added(folder, version), log.entry(folder, version)])
+        folder, note = self.root / table.name, self.root / ".locks" / f"{table.name}.synced"
+        synced = disk.noted(note)
+        first = synced + 1 if synced is not None and synced <= before else before
+        for version in range(first, found.version() + 1):
+            # Files that a later commit let go may have been vacuumed.
+            self._sync(path for path in (*log.added(folder, version), log.entry(folder, version)) if path.exists())
         if found.version() // log.CHECKPOINT_EVERY > before // log.CHECKPOINT_EVERY:
             found.create_checkpoint()
             self._sync(sorted((folder / log.FOLDER).glob(f"{found.version():020d}.checkpoint*")))
             self._sync([folder / log.FOLDER / "_last_checkpoint"])
+        if synced != found.version():
+            note.write_text(str(found.version()), encoding="ascii")
 
     def _sync(self, files: Iterable[Path]) -> None:
         """Files first, then each folder between them and the root, which holds their names."""
         folders: dict[Path, None] = {}
         for path in files:
             self.sync(path)
-            folders |= dict.fromkeys(p for p in path.parents if p == self.root or self.root in p.parents)
+            folders |= dict.fromkeys(parent for parent in path.parents if self.root in parent.parents)
         for folder in folders:
             self.sync(folder)

@@ -1,0 +1,106 @@
+"""A writer killed at any moment costs no acknowledged row, and leaves no half batch, no duplicate and no lock."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from lake_tables import NOTES, READINGS, hours, ordered, readings
+from lake_writer import ROWS, appended
+
+from pipeline.lake import Lake
+
+KILLS = 50
+SCRIPT = Path(__file__).with_name("lake_writer.py")
+PROJECT = Path(__file__).parents[2]
+
+
+def start(root: Path, writer: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(root), str(writer)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "POLARS_MAX_THREADS": "1"},
+    )
+
+
+def killed(process: subprocess.Popen[str], n_reports: int, seconds: float) -> list[tuple[str, int]]:
+    """Kill the writer so long after so many reports, however slow the disk; what it acknowledged until then."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    told = "".join(process.stdout.readline() for _ in range(n_reports))
+    time.sleep(seconds)
+    process.kill()
+    told += process.stdout.read()
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait() == -9, "the writer ran until it was killed"
+    return [(verb, int(batch)) for verb, batch in re.findall(r"^(\w+) (\d+)$", told, flags=re.MULTILINE)]
+
+
+def check_appends(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
+    stored = lake.scan(READINGS).filter(pl.col("pool") != "replaced").collect()
+    assert not stored.is_duplicated().any()
+    counts = dict(stored.group_by("pool").len().rows())
+    assert set(counts.values()) <= {ROWS}, "every batch is whole or absent"
+    assert {f"a{writer}-{batch}" for writer, batch in acknowledged} <= set(counts)
+
+
+def check_replacements(lake: Lake, newest: tuple[int, int] | None) -> None:
+    stored = lake.scan(READINGS, hours(30, 31)).collect()
+    if newest is None:
+        return
+    assert len(stored) == ROWS, "a replacement is whole"
+    assert stored["n_trades"].n_unique() == 1, "two replacements do not mix"
+    assert stored["n_trades"][0] >= newest[0] * 10_000 + newest[1]
+
+
+def check_upserts(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
+    stored = lake.scan(NOTES).collect()
+    assert not stored.select(NOTES.key).is_duplicated().any()
+    current = stored.filter(pl.col("name") == "n")
+    assert current["text"].n_unique() <= 1, "an upsert over three partitions is whole"
+    assert {f"{writer}-{batch}" for writer, batch in acknowledged} <= set(stored["name"])
+
+
+@pytest.mark.slow
+def test_a_writer_killed_at_fifty_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    lake, dice = Lake(tmp_path), random.Random(20200908)  # noqa: S311
+    acknowledged: dict[str, set[tuple[int, int]]] = {"append": set(), "replace": set(), "upsert": set()}
+    waiting = deque(start(tmp_path, writer) for writer in range(3))
+    for writer in range(KILLS):
+        told = killed(waiting.popleft(), dice.randrange(4), dice.uniform(0, 0.06))
+        waiting.append(start(tmp_path, writer + 3))
+        for verb, batch in told:
+            acknowledged[verb].add((writer, batch))
+        check_appends(lake, acknowledged["append"])
+        check_replacements(lake, max(acknowledged["replace"], default=None))
+        check_upserts(lake, acknowledged["upsert"])
+    for process in waiting:
+        process.kill()
+        process.communicate()
+    assert all(len(done) >= KILLS / 10 for done in acknowledged.values()), "each verb was killed after and before"
+    check_what_is_left_is_harmless(lake)
+
+
+def check_what_is_left_is_harmless(lake: Lake) -> None:
+    """The killed one's own batch can be written again, and vacuum removes its files."""
+    before = ordered(lake.scan(READINGS))
+    stored = set(lake.scan(READINGS).collect()["pool"])
+    again = [appended(writer, batch) for writer in (0, 1) for batch in range(2) if f"a{writer}-{batch}" in stored]
+    for frame in again:
+        assert lake.append(READINGS, frame).n_rows == 0
+    lake.vacuum(READINGS, now=datetime.now(UTC) + timedelta(days=1), retention=timedelta(0))
+    assert ordered(lake.scan(READINGS)) == before
+    assert lake.append(READINGS, readings([2000], pool="after")).n_rows == 1
