@@ -41,18 +41,17 @@ def reserve_usd(_: FeaturesSpec) -> pl.Expr:
 )
 def age_hours(_: FeaturesSpec) -> pl.Expr:
     """(t - created_at) in hours, t being the snapshot's event_time."""
-    age = age_in_hours()
-    return pl.when(age >= 0).then(age)
+    return age_in_hours()
 
 
 def age_in_hours() -> pl.Expr:
-    """Hours since birth, as a real number; exact at whole hours.
+    """Hours since birth, as a real number, exact at whole hours; null before birth.
 
     No division by a constant: Polars multiplies a long column by the reciprocal but divides a single row, so the last
     bit would depend on how many rows are computed at once.
     """
     age = (pl.col("event_time") - pl.col("created_at")).dt.total_microseconds()
-    return age // _HOUR_US + (age % _HOUR_US) * (1 / _HOUR_US)
+    return pl.when(age >= 0).then(age // _HOUR_US + (age % _HOUR_US) * (1 / _HOUR_US))
 
 
 @feature(

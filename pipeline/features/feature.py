@@ -163,7 +163,11 @@ def now(*columns: str) -> tuple[Now, ...]:
 
 
 def ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """`part / whole`; null where the whole is zero, never infinite."""
+    """`part / whole`; null where the whole is zero, never infinite.
+
+    >>> pl.select(ratio(pl.lit(1.0), pl.lit(0.0))).item() is None
+    True
+    """
     return pl.when(whole != 0).then(part / whole)
 
 

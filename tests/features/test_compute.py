@@ -45,6 +45,22 @@ def test_a_value_from_an_hour_before_may_be_a_quarter_of_an_hour_old_and_no_more
     assert values(frame, "liquidity_trend")[-1] == expected
 
 
+def test_a_snapshot_after_that_time_does_not_count_however_near():
+    frame = seen([0, 12, 71], reserve_usd=[100.0, 400.0, 200.0])
+    assert values(frame, "liquidity_trend")[-1] == 100.0
+
+
+def test_a_snapshot_before_its_pools_birth_has_no_age_and_no_rates():
+    frame = seen([5], born=START + HOUR, price_change_h1_pct=[6.0], volume_m5_usd=[1.0], volume_h1_usd=[1.0])
+    row = compute_features(frame, battery.SPAN, SPEC).row(0, named=True)
+    assert {row[n] for n in ("age_hours", "price_velocity", "volume_acceleration", "has_volume_spike")} == {None}
+
+
+def test_the_part_of_a_first_bar_counts_as_a_whole_one():
+    newborn = seen([2], volume_m5_usd=[10.0], volume_h1_usd=[10.0])
+    assert values(newborn, "volume_acceleration") == [1.0]
+
+
 def test_a_null_then_is_null_and_not_the_value_before_it():
     frame = seen([0, 5, 65], reserve_usd=[100.0, None, 100.0])
     assert values(frame, "liquidity_trend")[-1] is None

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.calendars import DAY, HOUR, MINUTE
 from pipeline.errors import UsageError
-from pipeline.features import core, trends
+from pipeline.features import core, registry, trends
 from pipeline.features.compute import FEATURE_NAMES, LOOK_BACK, REGISTRY, feature_set_hash
 from pipeline.features.feature import Example, Lagged, feature, now
 from pipeline.features.registry import collect
@@ -66,6 +66,21 @@ def test_the_hash_changes_with_a_threshold_and_not_with_words():
     assert feature_set_hash(FeaturesSpec(spike_ratio=4.0)) != feature_set_hash(FeaturesSpec())
     assert feature_set_hash(FeaturesSpec(lag_tolerance_minutes=20)) != feature_set_hash()
     assert feature_set_hash(features=changed(0, null_rule="said otherwise")) == feature_set_hash()
+
+
+def test_the_hash_changes_with_the_code_that_looks_back(monkeypatch):
+    before = feature_set_hash()
+    monkeypatch.setattr(registry, "steps", core)
+    assert feature_set_hash() != before
+
+
+def test_a_modules_code_is_the_same_whatever_its_docstrings_say(monkeypatch):
+    def code(source):
+        monkeypatch.setattr(registry.inspect, "getsource", lambda _: source)
+        return registry._code(core)
+
+    assert code('"""One."""\nx = 1  # why') == code('"""Two."""\nx = 1')
+    assert code("x = 1") != code("x = 2")
 
 
 def test_a_feature_defined_twice_or_nowhere_is_refused():

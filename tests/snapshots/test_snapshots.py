@@ -77,6 +77,12 @@ def test_the_first_snapshot_waits_for_the_first_observed_state():
     assert found["event_time"][0] == NOON + 20 * MINUTE
 
 
+def test_what_is_told_of_a_pool_before_its_birth_is_left_out():
+    found = taken([(NOON - HOUR, 10.0, 5.0), (NOON + MINUTE, 10.0, 1.0)])
+    assert found["event_time"][0] == NOON + 5 * MINUTE
+    assert found["price_change_h24_pct"][0] == 0.0
+
+
 def test_a_watched_pool_without_trades_has_true_zeros():
     last = taken([(NOON, 10.0, 1.0)]).row(-1, named=True)
     assert (last["volume_h24_usd"], last["n_buys_h24"], last["n_sells_m5"]) == (0.0, 0, 0)
