@@ -3,9 +3,9 @@
 Belongs here: what every hourly asset does in the same way. Stays out: any table's own logic.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -20,15 +20,20 @@ from pipeline.tables import table
 HOURS = dg.HourlyPartitionsDefinition(start_date="2020-01-01-00:00", timezone="UTC", end_offset=1)
 """Every hour since 2020, the running one included: collection computes the hour it is in."""
 
-hourly_asset: Callable[..., Callable[[Callable[..., Any]], dg.AssetsDefinition]] = partial(
-    dg.asset, partitions_def=HOURS, backfill_policy=dg.BackfillPolicy.single_run()
-)
+_RANGE_START = "dagster/asset_partition_range_start"
+_RANGE_END = "dagster/asset_partition_range_end"
+_SINGLE = "dagster/partition"
 
-_RANGE_START, _RANGE_END, _SINGLE = (
-    "dagster/asset_partition_range_start",
-    "dagster/asset_partition_range_end",
-    "dagster/partition",
-)
+
+def hourly_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """An asset with one partition an hour, whose backfills of any length are one run."""
+
+    def decorate(compute: Callable[..., Any]) -> dg.AssetsDefinition:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is beta; the version is pinned
+            return dg.asset(partitions_def=HOURS, backfill_policy=dg.BackfillPolicy.single_run(), **options)(compute)
+
+    return decorate
 
 
 def span_of(tags: Mapping[str, str]) -> Span | None:

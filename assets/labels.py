@@ -24,18 +24,25 @@ def labels(
 ) -> dg.MaterializeResult[Any]:
     """What became of each pool 1, 6 and 24 h after each snapshot: labelled, censored with a reason, or still pending."""
     now = clock.now()
+    standstills = stood_still(lake)
+    gaps = [str(moment) for moment in standstills["event_time"]]
     # An hour's labels go on changing until its longest horizon has passed, whatever its inputs do.
-    recipe = Recipe("labels", INPUTS, CODE, extra=lambda hour: str(min(now, hour + HOUR + SPEC.maturity)))
+    recipe = Recipe("labels", INPUTS, CODE, extra=lambda hour: f"{min(now, hour + HOUR + SPEC.maturity)} {gaps}")
 
     def compute(span: Span) -> pl.DataFrame:
-        standstills = lake.scan(QUARANTINE).filter(pl.col("reason") == "clock_stood_still")
         return label_outcomes(
             lake.scan(SNAPSHOTS, span).collect(),
             lake.scan(CANDLES, span.widened(ahead=SPEC.look_ahead)).collect(),
             lake.scan(POOLS).collect(),
-            standstills.select("source", "network", "event_time").unique().collect(),
+            standstills,
             now,
             SPEC,
         )
 
     return refreshed(context, lake, recipe, compute)
+
+
+def stood_still(lake: Lake) -> pl.DataFrame:
+    """The instants at which a recorded clock stood still: no label may reach across one."""
+    refused = lake.scan(QUARANTINE).filter(pl.col("reason") == "clock_stood_still")
+    return refused.select("source", "network", "event_time").unique().sort("source", "network", "event_time").collect()

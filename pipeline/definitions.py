@@ -13,6 +13,7 @@ from assets import bins, checks, features, labels, models, pools, predictions, p
 from assets.metadata import column_schema
 from pipeline.tables import TABLES, Table
 from resources.doors import doors
+from resources.narrator import narrator
 from resources.settings import Settings
 from sensors import clockwork
 from sensors import labels as label_watch
@@ -48,8 +49,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         for stage in STAGES
         for asset in dg.load_assets_from_modules([stage], group_name=stage.__name__.rpartition(".")[2])
     ]
-    defs = dg.Definitions(
-        assets=assets,
+    return dg.Definitions(
+        assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=[
             dg.define_asset_job(
@@ -71,8 +72,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         sensors=[label_watch.enough_new_labels],
         resources={**doors(Settings.from_environment()), **(resource_overrides or {})},
         executor=dg.in_process_executor,
+        loggers={"console": dg.colored_console_logger, "narrator": narrator},
     )
-    return defs.map_asset_specs(func=_with_policy)
 
 
 def _with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:

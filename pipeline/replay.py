@@ -1,18 +1,14 @@
 """Runs the graph over a recording, in this process, in front of a person.
 
-Belongs here: which hours a replay asks for, the run itself, and what is shown while it works.
+Belongs here: which hours a replay asks for, the run itself, and what it left.
 Stays out: what the assets do, and what a demo makes of the result (`demo`).
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from rich.console import Console
-from rich.markup import escape
-
 from assets.hours import range_tags
 from pipeline.calendars import Span
 from pipeline.errors import PermanentError
@@ -101,33 +97,3 @@ def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
         materialization = event.step_materialization_data.materialization
         said[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
     return said
-
-
-class _Narrator(logging.Handler):
-    """Prints what a person wants to follow: steps that begin and end, and what the assets log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.console = Console(stderr=True, highlight=False)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line for one thing worth knowing."""
-        meta = getattr(record, "dagster_meta", {})
-        event = meta.get("dagster_event")
-        if event is None:
-            if record.levelno >= logging.INFO:
-                self.console.print(f"    {escape(str(meta.get('orig_message', record.getMessage())))}")
-        elif event.is_step_start:
-            self.console.print(f"[bold]{escape(str(event.step_key))}[/]")
-        elif event.is_step_success:
-            self.console.print(f"    [green]done[/] in {event.step_success_data.duration_ms / 1000:.1f} s")
-        elif event.is_step_failure:
-            self.console.print("    [red]failed[/]")
-
-
-@dg.logger(description="Tells a person at the terminal what is going on.")
-def narrator(_context: dg.InitLoggerContext) -> logging.Logger:
-    """The logger of a run that somebody is watching."""
-    logger = logging.Logger("poolcast.narrator", level=logging.DEBUG)
-    logger.addHandler(_Narrator())
-    return logger

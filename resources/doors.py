@@ -6,7 +6,6 @@ from `settings`, and a run may override any of them (a replay sets the clock, a 
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -17,32 +16,32 @@ from pipeline.promotion.registry import Registry
 from resources.settings import Settings
 
 
-class LakeDoor(dg.ConfigurableResourceFactory[Lake]):
+class LakeDoor(dg.ConfigurableResource):
     """Where frames rest."""
 
     root: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Lake:
+    def create_resource(self, _context: dg.InitResourceContext) -> Lake:
         """The lake under `root`."""
         return Lake(Path(self.root))
 
 
-class ShelfDoor(dg.ConfigurableResourceFactory[Shelf]):
+class ShelfDoor(dg.ConfigurableResource):
     """Which recordings are replayed."""
 
     folder: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Shelf:
+    def create_resource(self, _context: dg.InitResourceContext) -> Shelf:
         """The shelf in `folder`."""
         return Shelf(Path(self.folder))
 
 
-class ClockDoor(dg.ConfigurableResourceFactory[Clock]):
+class ClockDoor(dg.ConfigurableResource):
     """What time it is: the machine's, or for a replay the moment `at` (ISO 8601, UTC)."""
 
     at: str | None = None
 
-    def create_resource(self, context: dg.InitResourceContext) -> Clock:
+    def create_resource(self, _context: dg.InitResourceContext) -> Clock:
         """A standing clock if `at` is set, else the machine's."""
         return (
             SystemClock()
@@ -51,38 +50,38 @@ class ClockDoor(dg.ConfigurableResourceFactory[Clock]):
         )
 
 
-class SourceDoor(dg.ConfigurableResourceFactory[str]):
+class SourceDoor(dg.ConfigurableResource):
     """Which source's pools to learn from; empty: the only one there is, and never a simulation unless it is named."""
 
     name: str = ""
 
-    def create_resource(self, context: dg.InitResourceContext) -> str:
+    def create_resource(self, _context: dg.InitResourceContext) -> str:
         """The source's name, or an empty text."""
         return self.name
 
 
-class RegistryDoor(dg.ConfigurableResourceFactory[Registry]):
+class RegistryDoor(dg.ConfigurableResource):
     """The model registry, reached through its database so that no server has to be up."""
 
     tracking_uri: str
     artifact_root: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Registry:
+    def create_resource(self, _context: dg.InitResourceContext) -> Registry:
         """A registry that connects when it is first asked for something."""
         return Registry(self.tracking_uri, Path(self.artifact_root))
 
 
-class FolderDoor(dg.ConfigurableResourceFactory[Path]):
+class FolderDoor(dg.ConfigurableResource):
     """A folder that something outside the lake is written to."""
 
     path: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Path:
+    def create_resource(self, _context: dg.InitResourceContext) -> Path:
         """The folder; it need not exist yet."""
         return Path(self.path)
 
 
-def doors(settings: Settings) -> dict[str, dg.ConfigurableResourceFactory[Any]]:
+def doors(settings: Settings) -> dict[str, dg.ConfigurableResource]:
     """Every resource of the graph, by the name the assets ask for."""
     return {
         "lake": LakeDoor(root=str(settings.lake)),
