@@ -53,14 +53,15 @@ def class_prior(y: Classes, weight: Floats) -> Constant:
     >>> class_prior(np.array([0, 0]), np.ones(2)).probabilities[0]
     0.3333333333333333
     """
-    return Constant(tuple((_counts(y, weight) + 1) / (weight.sum() + len(OUTCOMES))))
+    shares = (_counts(y, weight) + 1) / (weight.sum() + len(OUTCOMES))
+    return Constant(tuple(shares.tolist()))
 
 
 def majority(y: Classes, weight: Floats, *, epsilon: float) -> Constant:
     """Always the most frequent class; `epsilon` is left to each other class, or its log loss would be infinite."""
     p = np.full(len(OUTCOMES), epsilon)
     p[int(np.argmax(_counts(y, weight)))] = 1 - epsilon * (len(OUTCOMES) - 1)
-    return Constant(tuple(p))
+    return Constant(tuple(p.tolist()))
 
 
 def one_feature_rule(

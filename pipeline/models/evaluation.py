@@ -163,15 +163,19 @@ class _Bench:
         }
         learner = Learner(s.learner, t.feature_names, attributes)
         x, y, weight = self.x[rows], self.y[rows], t.weight[rows]
-        inner = last_block(
-            t.frame[rows],
-            share=s.learner.validation_share,
-            embargo=timedelta(hours=s.embargo_hours),
-            name="early stopping",
-        )
-        a, b = inner.train, inner.test
-        n_rounds = learner.rounds(x[a], y[a], weight[a], s.seed, (x[b], y[b], weight[b]))
+        n_rounds = self._rounds(learner, rows)
         return learner.fit(x, y, weight, s.seed, n_rounds=n_rounds)
+
+    def _rounds(self, learner: Learner, rows: Rows) -> int:
+        """Rounds by early stopping inside `rows`; the spec's number where they are too few for an inner split."""
+        s, y, weight = self.spec, self.y, self.training_set.weight
+        embargo = timedelta(hours=s.embargo_hours)
+        try:
+            inner = last_block(self.training_set.frame[rows], share=s.learner.validation_share, embargo=embargo)
+        except InputError:
+            return s.learner.n_rounds_unguided
+        a, b = rows[inner.train], rows[inner.test]
+        return learner.rounds(self.x[a], y[a], weight[a], s.seed, (self.x[b], y[b], weight[b]))
 
     def baselines(self, rows: Rows) -> dict[str, Predictor]:
         t = self.training_set

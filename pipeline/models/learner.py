@@ -72,6 +72,8 @@ class FittedModel:
         Raises:
             InputError: the bytes are no model, or one over other outcomes.
         """
+        if not model_bytes:  # XGBoost ends the whole process on an empty buffer instead of raising
+            raise InputError("0 bytes are no XGBoost model: fetch the model's file again")
         booster = xgb.Booster()
         try:
             booster.load_model(bytearray(model_bytes))
