@@ -104,8 +104,16 @@ class _Server:
         raise ServiceError(f"PostgreSQL did not start in {str(self.folder)!r}: {_last_words(self.log, result)}")
 
     def stop(self) -> None:
-        if self._postmaster() is not None:
-            self._run("pg_ctl", "-D", self.cluster, "-w", "-t", _START_SECONDS, "-m", "fast", "stop")
+        postmaster = self._postmaster()
+        if postmaster is None:
+            return
+        self._run("pg_ctl", "-D", self.cluster, "-w", "-t", _START_SECONDS, "-m", "fast", "stop")
+        # pg_ctl returns when the lock file is gone, a moment before the process is.
+        with suppress(psutil.TimeoutExpired):
+            postmaster.wait(10)
+        if self.socket_dir != self.folder:
+            with suppress(OSError):
+                self.socket_dir.rmdir()
 
     def _postmaster(self) -> psutil.Process | None:
         with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):

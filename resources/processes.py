@@ -4,6 +4,7 @@ Belongs here: the identity of a process (a number alone is reused), and ending p
 processes we start, and why (`services`, `launcher`).
 """
 
+import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -58,6 +59,12 @@ class ProcessIdentity:
         """Tell whether it ran on this machine, in this boot or an earlier one."""
         return self.host == socket.gethostname()
 
+    def has_left_others(self) -> bool:
+        """Tell whether it is dead while members of the session it led still run."""
+        return (
+            self.is_here() and self.boot == boot_id() and not psutil.pid_exists(self.pid) and bool(family([self.pid]))
+        )
+
     def is_alive(self) -> bool:
         """Tell whether this very process still runs on this machine."""
         return self == type(self).of(self.pid)
@@ -70,28 +77,35 @@ def boot_id() -> str:
 
 
 def family(pids: Iterable[int]) -> list[psutil.Process]:
-    """Return the living processes among `pids` with all their descendants, parents first."""
+    """Return the living processes among `pids`, their descendants and the members of the sessions they lead or led.
+
+    A dead leader's session outlives it, and its number is not given to anyone else as long as a member lives.
+    """
+    wanted = set(pids)
     found: dict[int, psutil.Process] = {}
-    for pid in pids:
+    for process in psutil.process_iter() if wanted else ():
         with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            for member in (process, *process.children(recursive=True)):
-                found.setdefault(member.pid, member)
+            is_meant = process.pid in wanted or _session(process.pid) in wanted
+            if is_meant and process.status() not in _DEAD:
+                for member in (process, *process.children(recursive=True)):
+                    found.setdefault(member.pid, member)
     return list(found.values())
 
 
 def end(pids: Iterable[int], grace_seconds: float) -> list[int]:
     """Ask processes to stop, wait, and kill what is left of them and of their descendants.
 
-    Only `pids` themselves are asked (SIGTERM): a server takes its own workers down in its own order.
+    Only `pids` themselves are asked (SIGTERM), or those they left behind if they are dead: a server takes its own
+    workers down in its own order.
 
     Returns:
         The numbers of the processes that had to be killed.
     """
     asked = set(pids)
     members = family(asked)
+    leaderless = asked - {member.pid for member in members}
     for member in members:
-        if member.pid in asked:
+        if member.pid in asked or _session(member.pid) in leaderless:
             with suppress(psutil.NoSuchProcess):
                 member.terminate()
     _, alive = psutil.wait_procs(members, timeout=grace_seconds)
@@ -102,6 +116,13 @@ def end(pids: Iterable[int], grace_seconds: float) -> list[int]:
             member.kill()
     psutil.wait_procs(alive, timeout=5)
     return [member.pid for member in alive]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def _started(process: psutil.Process) -> str:

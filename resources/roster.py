@@ -33,9 +33,10 @@ class Roster:
         self._entries = {}
         self.add("up", os.getpid())
 
-    def alive(self) -> dict[str, ProcessIdentity]:
-        """Return who of the last `up` still runs, that `up` itself aside."""
-        return {name: each for name, each in self._read().items() if name != "up" and each.is_alive()}
+    def left_behind(self) -> dict[str, ProcessIdentity]:
+        """Return who of the last `up`, that `up` itself aside, still runs or has left children that do."""
+        others = {name: each for name, each in self._read().items() if name != "up"}
+        return {name: each for name, each in others.items() if each.is_alive() or each.has_left_others()}
 
     def holder(self) -> str:
         """Say who runs now."""

@@ -182,7 +182,7 @@ def _check_ports(settings: Settings) -> None:
 
 
 def _end_leftovers(roster: Roster, console: Console) -> None:
-    left = roster.alive()
+    left = roster.left_behind()
     if left:
         console.print(f"Ending what an earlier run left behind: {', '.join(sorted(left))}.", highlight=False)
         end([identity.pid for identity in left.values()], _GRACE_SECONDS)
