@@ -146,7 +146,7 @@ def _probabilities(
         raise InputError(
             f"asked the model for {shape} probabilities, it gave {p.shape}: it is no model of {OUTCOMES!r}"
         )
-    if not (np.isfinite(p).all() and (p >= 0).all() and (p <= 1).all()):
+    if not ((p >= 0) & (p <= 1)).all():  # NaN fails both
         raise InputError(
             f"asked the model for {shape} probabilities: {int((~np.isfinite(p)).sum())} are not finite,"
             f" {int((p < 0).sum() + (p > 1).sum())} lie outside [0, 1]; take the model out of charge"

@@ -169,7 +169,7 @@ def test_newest_gives_each_pool_once_as_of_the_moment():
         a_row("a", event_time=AT, known_at=AT + hour, reserve_usd=2.0),
         a_row("b", event_time=AT, reserve_usd=3.0),
         a_row("b", event_time=AT + hour, known_at=AT + hour, reserve_usd=4.0),
-        a_row("c", event_time=AT + hour, known_at=AT + hour),
+        a_row("c", event_time=AT + hour),  # dated ahead of when it was told
     )
     assert newest(features, AT).select("pool", "reserve_usd").rows() == [("a", 1.0), ("b", 3.0)]
     assert newest(features, AT + hour)["reserve_usd"].to_list() == [2.0, 4.0, 10.0]
