@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,21 +33,32 @@ def start(root: Path, writer: int) -> subprocess.Popen[str]:
     )
 
 
-def killed(process: subprocess.Popen[str], n_reports: int, seconds: float) -> list[tuple[str, int]]:
-    """Kill the writer so long after so many reports, however slow the disk; what it acknowledged until then."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    told = "".join(process.stdout.readline() for _ in range(n_reports))
-    time.sleep(seconds)
-    process.kill()
-    told += process.stdout.read()
-    process.stdin.close()
-    process.stdout.close()
-    assert process.wait() == -9, "the writer ran until it was killed"
-    return [(verb, int(batch)) for verb, batch in re.findall(r"^(\w+) (\d+)$", told, flags=re.MULTILINE)]
+@dataclass
+class Killer:
+    """Kills writers at a random moment of a random write, however slow the disk is."""
+
+    dice: random.Random
+    n_reports: int = 0
+    seconds: float = 0.0
+
+    def kill(self, process: subprocess.Popen[str]) -> list[tuple[str, int]]:
+        """Let the writer begin and kill it; gives what it acknowledged until then."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        begin, n_reports = time.monotonic(), self.dice.randrange(4) if self.n_reports else 3
+        told = "".join(process.stdout.readline() for _ in range(n_reports))
+        self.n_reports += n_reports
+        self.seconds += time.monotonic() - begin if n_reports else 0.0
+        time.sleep(self.dice.random() * self.seconds / self.n_reports)
+        process.kill()
+        told += process.stdout.read()
+        process.stdin.close()
+        process.stdout.close()
+        assert process.wait() == -9, "the writer ran until it was killed"
+        return [(verb, int(batch)) for verb, batch in re.findall(r"^(\w+) (\d+)$", told, flags=re.MULTILINE)]
 
 
 def check_appends(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
@@ -76,11 +88,11 @@ def check_upserts(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
 
 @pytest.mark.slow
 def test_a_writer_killed_at_fifty_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    lake, dice = Lake(tmp_path), random.Random(20200908)  # noqa: S311
+    lake, killer = Lake(tmp_path), Killer(random.Random(20200908))  # noqa: S311
     acknowledged: dict[str, set[tuple[int, int]]] = {"append": set(), "replace": set(), "upsert": set()}
     waiting = deque(start(tmp_path, writer) for writer in range(3))
     for writer in range(KILLS):
-        told = killed(waiting.popleft(), dice.randrange(4), dice.uniform(0, 0.06))
+        told = killer.kill(waiting.popleft())
         waiting.append(start(tmp_path, writer + 3))
         for verb, batch in told:
             acknowledged[verb].add((writer, batch))
