@@ -31,7 +31,10 @@ def hourly_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefi
     def decorate(compute: Callable[..., Any]) -> dg.AssetsDefinition:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy` is beta; the version is pinned
-            return dg.asset(partitions_def=HOURS, backfill_policy=dg.BackfillPolicy.single_run(), **options)(compute)
+            made: dg.AssetsDefinition = dg.asset(
+                partitions_def=HOURS, backfill_policy=dg.BackfillPolicy.single_run(), **options
+            )(compute)
+            return made
 
     return decorate
 

@@ -22,12 +22,12 @@ INPUTS = (Input("snapshots"), Input("candles", ahead=SPEC.look_ahead), Input("po
 def labels(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
 ) -> dg.MaterializeResult[Any]:
-    """What became of each pool 1, 6 and 24 h after each snapshot: labelled, censored with a reason, or still pending."""
+    """What became of each pool 1, 6 and 24 h after each snapshot: labelled, censored with a reason, or pending."""
     now = clock.now()
     standstills = stood_still(lake)
     gaps = [str(moment) for moment in standstills["event_time"]]
     # An hour's labels go on changing until its longest horizon has passed, whatever its inputs do.
-    recipe = Recipe("labels", INPUTS, CODE, extra=lambda hour: f"{min(now, hour + HOUR + SPEC.maturity)} {gaps}")
+    recipe = Recipe("labels", INPUTS, CODE, depends_on=lambda hour: f"{min(now, hour + HOUR + SPEC.maturity)} {gaps}")
 
     def compute(span: Span) -> pl.DataFrame:
         return label_outcomes(

@@ -66,12 +66,13 @@ def frame_metadata(target: Table, rows: pl.DataFrame) -> dict[str, Any]:
     return {"dagster/row_count": rows.height, **seen.metadata()}
 
 
-def table_value(frame: pl.DataFrame) -> dg.TableMetadataValue:
-    """A frame as Dagster's table value, all cells as clean short text."""
+def table_value(frame: pl.DataFrame, max_cell: int = MAX_CELL) -> dg.TableMetadataValue:
+    """A frame as Dagster's table value, all cells as clean text of at most `max_cell` characters."""
     names = frame.columns
     return dg.MetadataValue.table(
         records=[
-            dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in frame.iter_rows(named=True)
+            dg.TableRecord({name: _cell(value, max_cell) for name, value in row.items()})
+            for row in frame.iter_rows(named=True)
         ],
         schema=dg.TableSchema(columns=[dg.TableColumn(name=name, type="string") for name in names]),
     )
@@ -92,6 +93,6 @@ def column_schema(target: Table) -> dg.TableSchema:
     )
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, max_cell: int) -> str:
     text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    return "".join(ch for ch in text if ch.isprintable())[:MAX_CELL]
+    return "".join(ch for ch in text if ch.isprintable())[:max_cell]

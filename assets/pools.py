@@ -32,7 +32,7 @@ def raw_pools(
     """What the market told us, kept as told. Records that cannot be true lie in `quarantine`, each with its reason."""
     recordings = shelf.recordings()
     told = {recording.sha256: recorded_span(recording) for recording in recordings}
-    recipe = Recipe("raw_pools", (), CODE, extra=lambda hour: content_at(told, hour))
+    recipe = Recipe("raw_pools", (), CODE, depends_on=lambda hour: content_at(told, hour))
 
     @cache
     def frames() -> RecordedFrames:
@@ -41,7 +41,7 @@ def raw_pools(
         return read
 
     def compute(span: Span) -> pl.DataFrame:
-        return frames().raw_pools.filter(pl.col(RAW_POOLS.time).is_between(span.start, span.end, closed="left"))
+        return frames().raw_pools.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
 
     return refreshed(context, lake, recipe, compute)
 

@@ -1,4 +1,4 @@
-"""The costly half of `outcome_model`: fit, keep the evidence, register. Imported only when there is something to train."""
+"""The costly half of `outcome_model`: fit, keep the evidence, register. Imported when there is something to train."""
 
 from collections.abc import Callable
 from dataclasses import asdict

@@ -120,7 +120,7 @@ def simulate_recording(
     from pipeline.pools.simulator import simulate, write_recording
     from pipeline.pools.spec import SimulationSpec
 
-    spec = replace(SimulationSpec(), n_pools=pools, n_days=days)
+    spec = replace(SimulationSpec(), n_pools=pools, days=days)
     made = write_recording(simulate(spec, seed), folder, spec, seed)
     out.print(f"{pools} pools over {days} days, source {made.source}, in {made.path}", markup=False)
 
@@ -166,7 +166,7 @@ def evaluate_model(
 
     figures = evaluate_file(predictions or _settings(data_dir).data_dir / "demo" / "evaluation.parquet")
     if as_json:
-        _print_json({name: figure for name, figure in figures.items()})
+        _print_json(figures)
     else:
         out.print(_figures_table("Figures", {"predictions": figures}))
 
@@ -187,8 +187,8 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if ledger.is_empty():
         out.print("Nobody is in charge.")
     for row in ledger.iter_rows(named=True):
-        line = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']} of {row['model_name']}"
-        out.print(f"{line} by {row['actor']}: {row['reason']}", markup=False)
+        moved = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']}"
+        out.print(f"{moved} of {row['model_name']} by {row['actor']}: {row['reason']}", markup=False)
     if compared.height:
         out.print(_comparisons_table(compared.to_dicts()))
 
@@ -242,10 +242,8 @@ def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
     table = RichTable("version", "against", "pools", "gain in log loss", "95 % interval", "passed", title="Comparisons")
     for row in rows:
         interval = f"{row['gain_low_pct']:.1f} to {row['gain_high_pct']:.1f} %"
-        table.add_row(
-            str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}", f"{row['gain_pct']:.1f} %", interval,
-            "yes" if row["is_passed"] else "no",
-        )  # fmt: skip
+        gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
+        table.add_row(str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}", gain, interval, passed)
     return table
 
 

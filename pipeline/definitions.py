@@ -31,7 +31,7 @@ CADENCE = {
     "qlib_bins": "when somebody asks; an export that would be the same is not written again",
 }
 KINDS = {
-    **dict.fromkeys(("raw_pools", "pools", "candles", "snapshots", "features", "labels"), {"polars", "deltalake"}),
+    **{name: {"polars", "deltalake"} for name in ("raw_pools", "pools", "candles", "snapshots", "features", "labels")},
     "qlib_bins": {"qlib"},
     "training_set": {"polars", "deltalake"},
     "outcome_model": {"xgboost", "mlflow"},
@@ -50,7 +50,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         for asset in dg.load_assets_from_modules([stage], group_name=stage.__name__.rpartition(".")[2])
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
+        assets=dg.map_asset_specs(func=_with_policy, iterable=assets),  # type: ignore[arg-type]  # takes all a loader gives
         asset_checks=dg.load_asset_checks_from_modules([checks]),
         jobs=[
             dg.define_asset_job(

@@ -45,7 +45,7 @@ class Recipe:
     table: str
     inputs: tuple[Input, ...]
     code: str
-    extra: Callable[[datetime], str] = lambda _hour: ""
+    depends_on: Callable[[datetime], str] = lambda _hour: ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def fingerprints(lake: Lake, recipe: Recipe, span: Span) -> dict[datetime, str]:
     for i, hour in enumerate(hours):
         parts = [
             recipe.code,
-            recipe.extra(hour),
+            recipe.depends_on(hour),
             *(f"{s.table}={int(v[i])}" for s, v in zip(recipe.inputs, sums, strict=True)),
         ]
         prints[hour] = hashlib.sha256("|".join(parts).encode()).hexdigest()
@@ -188,4 +188,5 @@ def _input_sums(lake: Lake, source: Input, hours: Sequence[datetime]) -> np.ndar
     until = np.cumsum(grid, dtype=np.uint64)
     first = np.array([(floor(h - source.back, HOUR) - start) // HOUR for h in hours])
     last = np.array([(ceil(h + HOUR + source.ahead, HOUR) - start) // HOUR for h in hours])
-    return until[last] - until[first]
+    sums: np.ndarray[Any, np.dtype[np.uint64]] = until[last] - until[first]
+    return sums

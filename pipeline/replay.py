@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+
 from assets.hours import range_tags
 from pipeline.calendars import Span
 from pipeline.errors import PermanentError
@@ -69,16 +70,13 @@ def _run_config(recording: Recording, span: Span) -> dict[str, Any]:
 
 def _why(result: dg.ExecuteInProcessResult) -> str:
     """The failed steps and checks in words, without a traceback."""
-    told = []
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            told.append(f"{event.step_key}: {(error.cause or error).message.strip()}")
-    for check in result.get_asset_check_evaluations():
-        if not check.passed:
-            told.append(
-                f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
-            )
+    errors = {e.step_key: e.step_failure_data.error for e in result.all_events if e.is_step_failure}
+    told = [f"{step}: {(error.cause or error).message.strip()}" for step, error in errors.items() if error is not None]
+    told += [
+        f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    ]
     return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
 
 

@@ -6,6 +6,7 @@ from `settings`, and a run may override any of them (a replay sets the clock, a 
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +17,7 @@ from pipeline.promotion.registry import Registry
 from resources.settings import Settings
 
 
-class LakeDoor(dg.ConfigurableResource):
+class LakeDoor(dg.ConfigurableResource[Any]):
     """Where frames rest."""
 
     root: str
@@ -26,7 +27,7 @@ class LakeDoor(dg.ConfigurableResource):
         return Lake(Path(self.root))
 
 
-class ShelfDoor(dg.ConfigurableResource):
+class ShelfDoor(dg.ConfigurableResource[Any]):
     """Which recordings are replayed."""
 
     folder: str
@@ -36,7 +37,7 @@ class ShelfDoor(dg.ConfigurableResource):
         return Shelf(Path(self.folder))
 
 
-class ClockDoor(dg.ConfigurableResource):
+class ClockDoor(dg.ConfigurableResource[Any]):
     """What time it is: the machine's, or for a replay the moment `at` (ISO 8601, UTC)."""
 
     at: str | None = None
@@ -50,7 +51,7 @@ class ClockDoor(dg.ConfigurableResource):
         )
 
 
-class SourceDoor(dg.ConfigurableResource):
+class SourceDoor(dg.ConfigurableResource[Any]):
     """Which source's pools to learn from; empty: the only one there is, and never a simulation unless it is named."""
 
     name: str = ""
@@ -60,7 +61,7 @@ class SourceDoor(dg.ConfigurableResource):
         return self.name
 
 
-class RegistryDoor(dg.ConfigurableResource):
+class RegistryDoor(dg.ConfigurableResource[Any]):
     """The model registry, reached through its database so that no server has to be up."""
 
     tracking_uri: str
@@ -71,7 +72,7 @@ class RegistryDoor(dg.ConfigurableResource):
         return Registry(self.tracking_uri, Path(self.artifact_root))
 
 
-class FolderDoor(dg.ConfigurableResource):
+class FolderDoor(dg.ConfigurableResource[Any]):
     """A folder that something outside the lake is written to."""
 
     path: str
@@ -81,7 +82,7 @@ class FolderDoor(dg.ConfigurableResource):
         return Path(self.path)
 
 
-def doors(settings: Settings) -> dict[str, dg.ConfigurableResource]:
+def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
     """Every resource of the graph, by the name the assets ask for."""
     return {
         "lake": LakeDoor(root=str(settings.lake)),

@@ -29,7 +29,7 @@ class Narrator(logging.Handler):
             self.console.print("    [red]failed[/]")
 
 
-@dg.logger(description="Tells a person at the terminal what is going on.")
+@dg.logger(config_schema=None, description="Tells a person at the terminal what is going on.")
 def narrator(_context: dg.InitLoggerContext) -> logging.Logger:
     """The logger of a run that somebody is watching."""
     logger = logging.Logger("poolcast.narrator", level=logging.DEBUG)

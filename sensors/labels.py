@@ -22,7 +22,7 @@ def enough_new_labels(context: dg.SensorEvaluationContext, lake: dg.ResourcePara
     requests, cursor = training_requests(dict(known.iter_rows()), context.cursor)
     if not requests:
         return dg.SensorResult(
-            skip_reason=f"fewer than {LABELS_PER_TRAINING:,} new labels since the last request ({known.height} sources)",
+            skip_reason=f"fewer than {LABELS_PER_TRAINING:,} new labels of any source since it last asked",
             cursor=cursor,
         )
     return dg.SensorResult(

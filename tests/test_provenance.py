@@ -34,8 +34,15 @@ def lake(tmp_path: Path) -> Lake:
 
 def put_snapshots(lake: Lake, *hours: int, code: str = "snap") -> None:
     rows = rows_at(SNAPSHOTS, *hours)
-    recipe = Recipe("snapshots", (), code, extra=lambda hour: str([t for t in rows["event_time"] if hour <= t < hour + HOUR]))
-    refresh(lake, recipe, DAY, lambda span: rows.filter(pl.col("event_time").is_between(span.start, span.end, closed="left")))
+    recipe = Recipe(
+        "snapshots", (), code, depends_on=lambda hour: str([t for t in rows["event_time"] if hour <= t < hour + HOUR])
+    )
+    refresh(
+        lake,
+        recipe,
+        DAY,
+        lambda span: rows.filter(pl.col("event_time").is_between(span.start, span.end, closed="left")),
+    )
 
 
 def compute(span: Span) -> pl.DataFrame:
@@ -67,7 +74,9 @@ def test_changed_code_makes_every_hour_stale(lake: Lake) -> None:
     assert len(stale_hours(lake, changed, DAY)) == 24
 
 
-def test_a_kill_between_table_and_record_only_costs_computing_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_table_and_record_only_costs_computing_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.provenance.record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,6 @@ use newer data, but the figures would then belong to other bytes than those in c
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
 
 import numpy as np
 import polars as pl
@@ -21,13 +20,10 @@ from pipeline.models.intervals import FIGURES, with_intervals
 from pipeline.models.learner import Classes, FittedModel, Floats, Learner, Matrix, Predictor, matrix
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.plots import calibration_plot, confusion_plot, importance_plot
-from pipeline.models.spec import TrainingSpec
+from pipeline.models.spec import LAST_BLOCK, MODEL, TrainingSpec
 from pipeline.models.splits import Rows, Split, last_block, walk_forward
 from pipeline.models.training_set import TrainingSet
 from pipeline.tables import OUTCOMES
-
-MODEL: Final = "model"
-LAST_BLOCK: Final = "last_block"
 
 
 @dataclass(frozen=True)
@@ -160,6 +156,9 @@ class _Bench:
             "horizon_hours": str(s.horizon_hours),
             "feature_set": t.feature_set,
             "training_set_id": t.training_set_id,
+            "source": t.source,
+            # Everything this model learned from was over by then; what came later it has not seen.
+            "learned_until": str(t.frame["label_end"].gather(rows).dt.to_string("iso:strict").max()),
         }
         learner = Learner(s.learner, t.feature_names, attributes)
         x, y, weight = self.x[rows], self.y[rows], t.weight[rows]

@@ -11,8 +11,8 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.models.intervals import with_intervals
-from pipeline.models.records import MODEL, nested
-from pipeline.models.spec import TrainingSpec
+from pipeline.models.records import nested
+from pipeline.models.spec import MODEL, TrainingSpec
 from pipeline.tables import OUTCOMES
 
 TOLERANCE = 1e-6

@@ -3,19 +3,23 @@
 Stays out: training and evaluation themselves.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.models.evaluation import LAST_BLOCK, MODEL, Trained
+from pipeline.models.spec import LAST_BLOCK, MODEL
 from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES
+
+if TYPE_CHECKING:
+    # Not imported when this runs: it brings XGBoost and matplotlib, and readers of the records need neither.
+    from pipeline.models.evaluation import Trained
 
 ALL_AGES = "all"
 FLAT_METRICS = ("log_loss", "accuracy", "roc_auc", "pr_auc", "f1", "precision", "recall", "brier", "ece")
 """The figures shown one by one where there is no room for a table."""
 
 
-def evaluation_rows(trained: Trained) -> pl.DataFrame:
+def evaluation_rows(trained: "Trained") -> pl.DataFrame:
     """Out-of-sample predictions of the last block, the model's and each baseline's, as `EVALUATIONS`."""
     said = {MODEL: trained.evaluation, **trained.baselines}
     return pl.concat(
@@ -31,10 +35,10 @@ def evaluation_rows(trained: Trained) -> pl.DataFrame:
             *(f"p_{outcome}" for outcome in OUTCOMES),
         )
         for predictor, frame in said.items()
-    ).cast(dict(EVALUATIONS.schema))
+    ).cast(EVALUATIONS.schema)
 
 
-def figure_rows(trained: Trained) -> pl.DataFrame:
+def figure_rows(trained: "Trained") -> pl.DataFrame:
     """Every figure with its interval, as `FIGURES`."""
     return trained.metrics.select(
         pl.lit(trained.model_sha256).alias("model_sha256"),
@@ -48,7 +52,7 @@ def figure_rows(trained: Trained) -> pl.DataFrame:
         "high",
         "n_rows",
         "n_pools",
-    ).cast(dict(FIGURES.schema))
+    ).cast(FIGURES.schema)
 
 
 def as_interchange(evaluations: pl.DataFrame) -> pl.DataFrame:

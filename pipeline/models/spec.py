@@ -11,6 +11,10 @@ from typing import Final
 from pipeline.errors import UsageError
 
 MODEL_NAME: Final = "pool-outcome"
+MODEL: Final = "model"
+"""The trained model among the predictors of an evaluation; the others are baselines."""
+LAST_BLOCK: Final = "last_block"
+"""The block that only the final evaluation touches; the others are walk-forward folds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class CanarySpec:
     """How hard the canaries listen.
 
     The permutation canary averages over permutations until three standard errors fit into the half-width of
-    `auc_low`..`auc_high`, so that a sound training set is refused about once in 400 times; `max_permutations`
+    `auc_low`..`auc_high`: by design at most about one sound training set in 370 is refused. `max_permutations`
     without reaching that means there are too few pools to tell, which does not pass either.
     """
 

@@ -19,6 +19,8 @@ from pipeline.errors import InputError
 type Rows = np.ndarray[Any, np.dtype[np.int64]]
 type Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
+MIN_TRAIN_ROWS = 20
+"""A fold that trains on less says nothing about anything."""
 POOL = ("network", "pool")
 TOKEN = ("network", "base_token")
 
@@ -52,21 +54,23 @@ def walk_forward(frame: pl.DataFrame, *, n_folds: int, embargo: timedelta) -> li
     """Consecutive test blocks with about equally many pools each; each trains on all that lies before it.
 
     The pools are cut by birth into `n_folds` + 1 blocks; the first only trains. Pools born at the same moment stay
-    together.
+    together. Early blocks before which the purge leaves nothing to train on only train as well, so a short history
+    gives fewer folds.
 
     Raises:
-        InputError: too few pools, or a fold without rows to train or test on.
+        InputError: too few pools, or no block before which anything is left to train on.
     """
     births = _births(frame)
     if len(births) < n_folds + 1:
         raise InputError(f"cannot cut {len(births)!r} pools into {n_folds + 1} blocks: collect more pools")
     at = [round(len(births) * k / (n_folds + 1)) for k in range(1, n_folds + 1)]
     edges: list[datetime | None] = [*(births[i] for i in at), None]
-    folds = []
+    folds: list[Split] = []
     for k in range(n_folds):
         start = edges[k]
         assert start is not None  # noqa: S101  only the last edge is open
-        folds.append(_split(frame, f"fold_{k + 1}", start, edges[k + 1], embargo))
+        if folds or k == n_folds - 1 or _is_trainable(frame, start, edges[k + 1], embargo):
+            folds.append(_split(frame, f"fold_{k + 1}", start, edges[k + 1], embargo))
     return folds
 
 
@@ -83,6 +87,13 @@ def purge(
     after = (frame["event_time"] > end + embargo).to_numpy()
     is_free = (before | after) & ~_shares(frame, test, POOL) & ~_shares(frame, test, TOKEN)
     return np.asarray(candidates[is_free[candidates]])
+
+
+def _is_trainable(frame: pl.DataFrame, start: datetime, stop: datetime | None, embargo: timedelta) -> bool:
+    try:
+        return len(_split(frame, "", start, stop, embargo).train) >= MIN_TRAIN_ROWS
+    except InputError:
+        return False
 
 
 def _split(frame: pl.DataFrame, name: str, start: datetime, stop: datetime | None, embargo: timedelta) -> Split:

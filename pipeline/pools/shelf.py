@@ -40,8 +40,8 @@ class Shelf:
             link.unlink()  # what it pointed to is gone; the name is free again
         if link.exists() or link.is_symlink():
             raise UsageError(
-                f"a recording named {recording.name!r} is registered from {str(link.resolve())!r}, not from {str(path)!r}: "
-                f"rename the folder, or remove the link {str(link)!r}"
+                f"a recording named {recording.name!r} is registered from {str(link.resolve())!r}, not from "
+                f"{str(path)!r}: rename the folder, or remove the link {str(link)!r}"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve(), target_is_directory=True)
