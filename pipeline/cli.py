@@ -48,6 +48,10 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
+ON_SCREEN = ("log_loss", "accuracy", "f1/macro", "roc_auc", "pr_auc/macro", "pr_auc/RUG", "brier", "ece")
+"""The figures that fit on a screen; the report holds all of them."""
+
+
 def main() -> None:
     """Run the command line; our own errors become one message and an exit status, never a traceback."""
     try:
@@ -227,6 +231,8 @@ def show_report(report: dict[str, Any], path: Path) -> None:
 def _figures_table(title: str, told: dict[str, dict[str, dict[str, float | None]]]) -> RichTable:
     table = RichTable("figure", *told, title=title, title_justify="left")
     for name in next(iter(told.values())):
+        if not name.startswith(ON_SCREEN):
+            continue
         table.add_row(name, *(_figure(figures.get(name)) for figures in told.values()))
     return table
 

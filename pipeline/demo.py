@@ -37,8 +37,8 @@ STEPS = {
     "predictions": ("predictions",),
 }
 """The assets of each stage."""
-COUNTED = {"bins": "bin_exports", "models": "evaluations", "promotion": "comparisons"}
-"""The table whose rows count for a stage, where it has not the stage's name."""
+COUNTED = {"models": "evaluations", "promotion": "comparisons"}
+"""The table whose rows count for a stage, where it has not the stage's name; for bins it is the bars."""
 
 
 def demo_recording(shelf: Shelf, path: Path | None) -> Recording:
@@ -121,8 +121,9 @@ def _stage(lake: Lake, source: str, stage: str, replayed: Replayed) -> dict[str,
         .item()
         for name, frame in tables.items()
     }
+    bars = replayed.metadata.get("qlib_bins", {}).get("bars", 0)
     return {
-        "rows": rows[COUNTED.get(stage, stage)],
+        "rows": bars if stage == "bins" else rows[COUNTED.get(stage, stage)],
         "seconds": round(sum(replayed.seconds.get(step, 0.0) for step in STEPS[stage]), 2),
         "tables": rows,
         "hours_computed": replayed.metadata.get(STEPS[stage][-1], {}).get("hours_computed"),

@@ -19,8 +19,10 @@ class Narrator(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
         if event is None:
-            if record.levelno >= logging.INFO:
-                self.console.print(f"    {escape(str(meta.get('orig_message', record.getMessage())))}")
+            told = str(meta.get("orig_message", record.getMessage()))
+            # What waits for a failed step is named by the failure; twenty lines of it would hide that.
+            if record.levelno >= logging.INFO and not told.startswith("Dependencies for step"):
+                self.console.print(f"    {escape(told)}")
         elif event.is_step_start:
             self.console.print(f"[bold]{escape(str(event.step_key))}[/]")
         elif event.is_step_success:
