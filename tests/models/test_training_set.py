@@ -41,7 +41,9 @@ def test_any_change_of_a_value_a_null_the_spec_or_the_features_changes_the_id():
     made = tables(12)
     ids = [frozen(made).training_set_id]
     first = pl.int_range(pl.len()) == 0
-    for change in (pl.col("noise") + pl.when(first).then(1e-12).otherwise(0), pl.when(~first).then("noise")):
+    value = pl.when(~first).then("noise")
+    nudged, zero, null = pl.when(first).then(pl.col("noise") + 1e-12).otherwise("noise"), value.otherwise(0.0), value
+    for change in (nudged, zero, null):
         changed = made["features"].with_columns(change.alias("noise"))
         ids.append(frozen(made | {"features": changed}).training_set_id)
     ids.append(frozen(made, spec=replace(SPEC, seed=1)).training_set_id)
