@@ -1,0 +1,114 @@
+"""What a row must mean beyond what its single columns may hold.
+
+Belongs here: rules between columns, as Polars expressions with their words. Stays out: bounds, nulls and value
+sets of one column (the table's spec says those) and how a rule is judged (`suites`, `verdict`).
+
+Most rules follow from a spec, for every table that has the columns; `_OF_TABLE` holds those that only
+one table has. A rule is true where it holds, false where it is broken, null where it does not apply.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import polars as pl
+
+from pipeline.tables import OUTCOMES, WINDOWS_MINUTES, Table
+
+_SLACK: Final = 1e-9
+"""Relative; sums of floats over nested windows are made in different orders."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its words, the columns it speaks of, and where it holds."""
+
+    words: str
+    columns: tuple[str, ...]
+    holds: pl.Expr = field(compare=False, repr=False)
+
+
+def rules_of(table: Table) -> tuple[Rule, ...]:
+    """Every rule of the table that speaks of one row; that the key is unique speaks of all and is not among them.
+
+    >>> from pipeline.tables import CANDLES
+    >>> [rule.words for rule in rules_of(CANDLES)][-1]
+    'low <= close'
+    """
+    return (*_finite(table), *_known_after(table), *_probabilities(table), *_OF_TABLE.get(table.name, ()))
+
+
+def key_words(table: Table) -> str:
+    """The rule that the key is unique, in words."""
+    return f"({', '.join(table.key)}) is unique"
+
+
+def _finite(table: Table) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(f"{c.name} is a finite number or missing", (c.name,), pl.col(c.name).is_finite())
+        for c in table.columns
+        if c.dtype.is_float()
+    )
+
+
+def _known_after(table: Table) -> tuple[Rule, ...]:
+    names = table.schema.names()
+    true_since = "event_time" if "event_time" in names else "created_at"
+    both = table.as_of != true_since and table.as_of in names and true_since in names
+    return (_ordered(true_since, table.as_of),) if both else ()
+
+
+def _probabilities(table: Table) -> tuple[Rule, ...]:
+    columns = tuple(f"p_{outcome}" for outcome in OUTCOMES)
+    if not set(columns) <= set(table.schema.names()):
+        return ()
+    total = pl.sum_horizontal(columns, ignore_nulls=False)
+    return (Rule("the probabilities sum to one within 1e-6", columns, (total - 1).abs() <= 1e-6),)
+
+
+def _ordered(low: str, high: str, slack: float = 0.0) -> Rule:
+    upper = pl.col(high) * (1 + slack) if slack else pl.col(high)
+    return Rule(f"{low} <= {high}", (low, high), pl.col(low) <= upper)
+
+
+def _iff(column: str, words: str, condition: pl.Expr, of: str) -> Rule:
+    return Rule(f"{column} is set if and only if {words}", (column, of), pl.col(column).is_not_null() == condition)
+
+
+def _nested(prefix: str, suffix: str, slack: float = 0.0) -> tuple[Rule, ...]:
+    windows = sorted(WINDOWS_MINUTES, key=WINDOWS_MINUTES.__getitem__)
+    return tuple(_ordered(f"{prefix}_{a}{suffix}", f"{prefix}_{b}{suffix}", slack) for a, b in pairwise(windows))
+
+
+_OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
+    "raw_pools": (
+        _iff(
+            "base_reserve_before",
+            "quote_reserve_before is",
+            pl.col("quote_reserve_before").is_not_null(),
+            "quote_reserve_before",
+        ),
+    ),
+    "candles": (
+        _ordered("low", "high"),
+        _ordered("open", "high"),
+        _ordered("close", "high"),
+        _ordered("low", "open"),
+        _ordered("low", "close"),
+    ),
+    "snapshots": (
+        _ordered("created_at", "event_time"),
+        *_nested("volume", "_usd", _SLACK),
+        *_nested("n_buys", ""),
+        *_nested("n_sells", ""),
+    ),
+    "labels": (
+        _iff("outcome", "status is labelled", pl.col("status") == "labelled", "status"),
+        _iff("censor_reason", "status is censored", pl.col("status") == "censored", "status"),
+        _ordered("return_trough_pct", "return_peak_pct"),
+    ),
+    "bin_exports": (_ordered("first_time", "last_time"),),
+    "training_sets": (_ordered("first_time", "last_time"),),
+    "figures": (_ordered("low", "high"),),
+    "comparisons": (_ordered("gain_low_pct", "gain_high_pct"),),
+}
