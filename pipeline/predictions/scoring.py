@@ -64,8 +64,8 @@ def score(
     """What a model says about each row, where it may speak.
 
     A row is skipped when its horizon ended at or before `scored_at` (the outcome could be known: that would be no
-    prediction), when the pool's age is unknown or outside the trained range, or when less than
-    `spec.min_completeness` of the model's features are not null. A null stays null: nothing is filled.
+    prediction, unless the spec allows hindsight), when the pool's age is unknown or outside the trained range, or when
+    less than `spec.min_completeness` of the model's features are not null. A null stays null: nothing is filled.
 
     Args:
         features: rows of `tables.FEATURES`, in any order.
@@ -128,7 +128,7 @@ def _reason(horizon: timedelta, scored_at: datetime, spec: PredictionSpec) -> pl
     """The first reason not to score a row, null where there is none."""
     age = pl.col("age_hours")
     rules: dict[Reason, pl.Expr] = {
-        "horizon_passed": pl.col("event_time") + horizon <= scored_at,
+        "horizon_passed": pl.lit(not spec.is_hindsight_allowed) & (pl.col("event_time") + horizon <= scored_at),
         "age_unknown": age.is_null(),
         "age_outside_trained_range": ~age.is_between(spec.min_age_hours, spec.max_age_hours),
         "incomplete": pl.col("completeness") < spec.min_completeness,

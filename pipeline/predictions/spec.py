@@ -18,6 +18,8 @@ class PredictionSpec:
         max_age_hours: oldest pool the model was trained on; older ones are not scored.
         min_completeness: smallest share of the model's features that must not be null.
         sum_tolerance: how far a row's probabilities may be from summing to one.
+        is_hindsight_allowed: score rows whose horizon is over as well, as a replay of an ended recording does. Their
+            `known_at` gives them away: written when the outcome could be known, they are evidence of nothing.
 
     Raises:
         UsageError: a number lies outside its range.
@@ -27,6 +29,7 @@ class PredictionSpec:
     max_age_hours: float
     min_completeness: float = 0.8
     sum_tolerance: float = 1e-6
+    is_hindsight_allowed: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_age_hours <= self.max_age_hours and 0 <= self.min_completeness <= 1):

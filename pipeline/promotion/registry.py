@@ -58,7 +58,9 @@ class Registry:
         self._connected: Any = None
 
     def register(self, run: TrainingRun) -> RegisteredVersion:
-        """Log a training and make its model a version; the second time the first version is given back, untouched.
+        """Log a training and make its model a version; the second time the first version is given back.
+
+        Nothing is logged again then; only the tag `code_version` names the newest code that made these very bytes.
 
         The version is the commit: it is created after everything else was logged. Runs of the same model that were
         killed before that are marked KILLED and not used again.
@@ -71,7 +73,7 @@ class Registry:
             experiment_id = self._experiment_id(client)
             known = self._known(run)
             _close_unfinished(client, experiment_id, run, {v.run_id for v in known})
-            return known[0] if known else self._log(client, experiment_id, run)
+            return self._made_again(client, known[0], run) if known else self._log(client, experiment_id, run)
 
     def versions(self, model_name: str) -> list[RegisteredVersion]:
         """Every version of a model, oldest first; empty where there is no such model."""
@@ -166,6 +168,11 @@ class Registry:
         """The versions of this very model from this very training set, oldest first."""
         told = (run.model_sha256, run.training_set_id)
         return [v for v in self.versions(run.model_name) if (v.model_sha256, v.training_set_id) == told]
+
+    def _made_again(self, client: Any, first: RegisteredVersion, run: TrainingRun) -> RegisteredVersion:
+        if first.code_version != run.code_version:
+            client.set_model_version_tag(run.model_name, str(first.version), "code_version", run.code_version)
+        return self._known(run)[0]
 
     def _single(self, client: Any, run: TrainingRun, run_id: str) -> RegisteredVersion:
         """The version just made. MLflow's client repeats a request whose answer came late: then there are twins."""

@@ -91,6 +91,13 @@ def test_what_is_said_after_the_horizon_is_no_prediction():
     assert scored(features, at=AT + timedelta(hours=24) - timedelta(seconds=1)).predictions.height == 1
 
 
+def test_a_replay_may_score_after_the_horizon_and_known_at_says_so():
+    spec = PredictionSpec(min_age_hours=1, max_age_hours=48, is_hindsight_allowed=True)
+    done = scored(some_features(a_row()), at=AT + timedelta(days=300), spec=spec)
+    assert done.predictions["known_at"].to_list() == [AT + timedelta(days=300)]
+    assert done.skipped["horizon_passed"] == 0
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([None, 0.5, 2.0, 60.0]), st.sampled_from([None, 1.0]), st.integers(0, 48)),

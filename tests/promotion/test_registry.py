@@ -182,6 +182,13 @@ def test_registering_the_same_training_twice_gives_the_first_version_and_logs_no
     assert [v.version for v in registry.versions(model_name)] == [1, 2]
 
 
+def test_new_code_that_makes_the_same_bytes_is_named_by_the_version(registry, model_name):
+    registry.register(a_run(model_name=model_name, code_version="old"))
+    again = registry.register(a_run(model_name=model_name, code_version="new"))
+    assert (again.version, again.code_version) == (1, "new")
+    assert len(registry.versions(model_name)) == 1
+
+
 def test_the_same_file_from_another_training_set_is_another_version(registry, model_name):
     first = registry.register(a_run(model_name=model_name))
     other = registry.register(a_run(model_name=model_name, training_set_id="f" * 64))

@@ -1,0 +1,85 @@
+"""The asset graph as people see it: its shape, its words, its checks, and how fast it loads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.checks import GUARDED
+from pipeline.definitions import defs
+from pipeline.graph import graph_lines, graph_nodes
+from pipeline.tables import TABLES
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "graph.txt"
+HEAVY = ("mlflow", "great_expectations", "qlib", "xgboost", "sklearn", "matplotlib", "evidently")
+
+NODES = {node["asset"]: node for node in graph_nodes(defs)}
+SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def test_the_graph_is_the_golden_one() -> None:
+    """Changed on purpose? Write it anew: `poolcast graph > tests/golden/graph.txt`."""
+    assert "\n".join(graph_lines(defs)) + "\n" == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_asset_explains_itself(name: str) -> None:
+    spec = SPECS[name]
+    assert spec.description is not None
+    assert "**Cadence**" in spec.description
+    assert len(spec.description.splitlines()[0]) > 30
+    assert spec.owners == ["team:poolcast"]
+    assert spec.kinds
+    assert spec.group_name in {"pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions"}
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name != "outcome_model"])
+def test_an_asset_that_writes_a_table_states_grain_key_and_columns(name: str) -> None:
+    spec = SPECS[name]
+    assert "**Grain**" in str(spec.description)
+    assert "**Key**" in str(spec.description)
+    schema = spec.metadata["dagster/column_schema"]
+    assert all(column.description for column in schema.columns)
+
+
+def test_every_table_with_an_asset_has_a_blocking_check() -> None:
+    unguarded = set(TABLES) - set(GUARDED) - {"partitions"}
+    assert unguarded == set()
+    graph = defs.resolve_asset_graph()
+    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+
+
+def test_what_follows_time_is_partitioned_by_hour() -> None:
+    hourly = {name for name, node in NODES.items() if node["partitions"] == "hourly"}
+    assert hourly == {"raw_pools", "candles", "snapshots", "features", "labels"}
+
+
+def test_the_code_location_loads_within_three_seconds_and_without_what_is_slow_to_import(tmp_path: Path) -> None:
+    told = (
+        f"import sys, time, pipeline.definitions; print(time.process_time(), [m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        cwd=ROOT,
+        env={**os.environ, "POOLCAST_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, loaded = done.stdout.split(maxsplit=1)
+    assert loaded.strip() == "[]"
+    # Processor seconds: the wall says more about the neighbours than about us.
+    assert float(seconds) < 3
+
+
+def test_collection_is_off_and_training_is_on_until_somebody_says_otherwise() -> None:
+    schedules = {schedule.name: schedule for schedule in defs.schedules or ()}
+    assert schedules["every_five_minutes"].default_status is dg.DefaultScheduleStatus.STOPPED
+    assert schedules["every_five_minutes"].cron_schedule == "*/5 * * * *"
+    assert schedules["every_sunday"].default_status is dg.DefaultScheduleStatus.RUNNING
+    assert schedules["every_sunday"].cron_schedule == "0 3 * * 0"
+    assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}

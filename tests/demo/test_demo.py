@@ -1,0 +1,156 @@
+"""The whole loop from the command line: right, repeatable, and killed at any stage it ends the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pipeline.lake import Lake
+from pipeline.tables import OUTCOMES, TABLES
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+VERSIONED = ("lake_versions", "lake_version", "n_last_block_reads")
+"""What may differ after a kill: numbers of commits, and how often the last block was looked at."""
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli", *arguments]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+def demo(data_dir: Path) -> dict[str, Any]:
+    done = run("demo", "--data-dir", str(data_dir), "--json")
+    assert done.returncode == 0, done.stderr[-3_000:]
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def tables(data_dir: Path) -> dict[str, pl.DataFrame]:
+    lake = Lake(data_dir / "lake")
+    return {
+        t.name: lake.scan(t).drop(*(c for c in VERSIONED if c in t.schema)).sort(t.key).collect()
+        for t in TABLES.values()
+    }
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    data_dir = tmp_path_factory.mktemp("undisturbed")
+    return data_dir, demo(data_dir)
+
+
+def test_the_report_says_what_it_promises(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    assert json.loads((data_dir / "demo" / "report.json").read_text()) == report
+    assert set(report["stages"]) == {
+        "pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions",
+    }  # fmt: skip
+    assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in report["stages"].values())
+    assert report["stages"]["pools"]["rows"] == 400
+    assert len(report["training_set_id"]) == len(report["model"]["sha256"]) == 64
+    assert set(report["baselines"]) == {"class_prior", "majority", "one_feature_rule"}
+    assert report["wall_seconds"] > 0
+    assert report["peak_rss_bytes"] < 8 * 2**30
+    for shares in report["labels"].values():
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_anyone_can_recompute_the_figures_from_the_evaluation_file(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    rows = pl.read_parquet(data_dir / "demo" / "evaluation.parquet")
+    assert {"pool", "time", "horizon", "label", *(f"p_{o}" for o in OUTCOMES)} <= set(rows.columns)
+    auc = roc_auc_score((rows["label"] == "RUG").to_numpy(), rows["p_RUG"].to_numpy())
+    assert report["model"]["metrics"]["roc_auc/RUG"]["value"] == pytest.approx(auc, abs=1e-9)
+    figures = json.loads(run("models", "evaluate", "--data-dir", str(data_dir), "--json").stdout)
+    assert figures["roc_auc/RUG"]["value"] == pytest.approx(auc, abs=1e-9)
+
+
+def test_the_evaluation_is_out_of_sample_and_last_in_time(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, _ = first
+    lake = tables(data_dir)
+    evaluated = lake["evaluations"]
+    births = lake["pools"].select("pool", "created_at")
+    edge = evaluated.join(births, on="pool")["created_at"].min()
+    later = births.filter(pl.col("created_at") >= edge)["pool"]
+    assert set(evaluated["pool"]) <= set(later)
+
+
+def test_the_champion_is_the_evaluated_model_or_there_is_a_reason(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    status = json.loads(run("promotion", "status", "--data-dir", str(data_dir), "--json").stdout)
+    beaten = all(c["is_passed"] for c in status["comparisons"])
+    assert len(status["comparisons"]) == 3
+    assert len(status["deployments"]) == int(beaten)
+    if beaten:
+        assert status["deployments"][0]["model_sha256"] == report["model"]["sha256"]
+        assert report["champion"]["version"] == report["model"]["version"]
+    else:
+        assert report["champion"]["version"] is None
+        assert "does not beat" in report["champion"]["verdict"]
+
+
+def test_a_second_run_computes_no_hour_again_and_ends_with_the_same_model(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    before = tables(data_dir)
+    again = demo(data_dir)
+    assert (again["training_set_id"], again["model"]["sha256"]) == (
+        report["training_set_id"],
+        report["model"]["sha256"],
+    )
+    assert {stage["hours_computed"] for stage in again["stages"].values()} <= {0, None}
+    assert again["champion"]["version"] == report["champion"]["version"]
+    after = tables(data_dir)
+    assert all(after[name].equals(rows) for name, rows in before.items())
+
+
+def kill_when(arguments: list[str], is_time: Callable[[str], bool], delay: float) -> None:
+    """Start the command and SIGKILL its whole session `delay` seconds after a line of its output says so."""
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if is_time(line.strip()):
+            time.sleep(delay)
+            break
+    else:
+        pytest.fail("the command ended before it could be killed")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "delay"),
+    [("raw_pools", 0.3), ("snapshots", 0.2), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
+)
+def test_killed_at_a_stage_and_started_again_it_ends_like_an_undisturbed_run(
+    first: tuple[Path, dict[str, Any]], tmp_path: Path, step: str, delay: float
+) -> None:
+    kill_when(["demo", "--data-dir", str(tmp_path)], lambda line: line == step, delay)
+    report = demo(tmp_path)
+    data_dir, undisturbed = first
+    assert report["training_set_id"] == undisturbed["training_set_id"]
+    assert report["model"]["sha256"] == undisturbed["model"]["sha256"]
+    assert report["champion"]["version"] == undisturbed["champion"]["version"] or report["champion"]["version"] is None
+    mended, expected = tables(tmp_path), tables(data_dir)
+    assert [name for name in expected if not mended[name].equals(expected[name])] == []
