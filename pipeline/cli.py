@@ -48,7 +48,10 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
-ON_SCREEN = ("log_loss", "accuracy", "f1/macro", "roc_auc", "pr_auc/macro", "pr_auc/RUG", "brier", "ece")
+ON_SCREEN = (
+    "log_loss", "accuracy", "f1/macro", "roc_auc/macro", "roc_auc/RUG", "pr_auc/macro", "pr_auc/RUG", "brier",
+    "ece/macro",
+)  # fmt: skip
 """The figures that fit on a screen; the report holds all of them."""
 
 
@@ -229,11 +232,12 @@ def show_report(report: dict[str, Any], path: Path) -> None:
 
 
 def _figures_table(title: str, told: dict[str, dict[str, dict[str, float | None]]]) -> RichTable:
+    """The figures that fit a screen: the first column with its intervals, the others as plain numbers."""
+    first, *others = told.values()
     table = RichTable("figure", *told, title=title, title_justify="left")
-    for name in next(iter(told.values())):
-        if not name.startswith(ON_SCREEN):
-            continue
-        table.add_row(name, *(_figure(figures.get(name)) for figures in told.values()))
+    for name in (name for name in ON_SCREEN if name in first):
+        plain = [_figure({**figures.get(name, {"value": None}), "low": None}) for figures in others]
+        table.add_row(name, _figure(first[name]), *plain)
     return table
 
 

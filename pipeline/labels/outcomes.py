@@ -21,7 +21,7 @@ _BAR_COLUMNS = (*POOL_KEY, "event_time", "known_at", "high", "low", "close", "qu
 _END = pl.col("end_time")
 
 
-def label_outcomes(  # noqa: PLR0917  four tables, a moment and a spec, in the order in which the graph knows them
+def label_outcomes(
     decisions: pl.DataFrame,
     candles: pl.DataFrame,
     pools: pl.DataFrame,

@@ -168,10 +168,9 @@ def test_after_a_crash_of_everything_the_orphan_is_failed_and_the_queue_carries_
 
 
 @pytest.mark.slow
-def test_a_second_up_is_told_who_holds_the_folder_and_a_dead_server_ends_the_first(up: Up) -> None:
+def test_a_second_up_is_told_who_holds_the_folder_and_a_dead_server_ends_the_first_and_its_runs(up: Up) -> None:
     first = up.start()
     up.wait_until_announced()
-    # A daemon that is killed leaves the process behind that holds its code: that one is ended too.
     second = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=up.environment,
@@ -184,6 +183,10 @@ def test_a_second_up_is_told_who_holds_the_folder_and_a_dead_server_ends_the_fir
     assert second.returncode == 1
     assert re.search(rf"ServiceError: another `poolcast up` .*pid {first.pid}\b", second.stderr), second.stderr
 
+    # A run goes on in a session of its own, and a killed daemon leaves the process behind that holds its code:
+    # both are ended, too.
+    up.launch("sleeper")
+    wait_for((up.folder / "has_slept").exists, 90)
     roster = json.loads((up.folder / "up.json").read_text())
     os.kill(roster["Dagster's daemon"]["pid"], signal.SIGKILL)
     said, _ = first.communicate(timeout=90)
