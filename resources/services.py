@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ _READY_SECONDS = 180
 _GRACE_SECONDS = 20
 _POLL_SECONDS = 0.25
 _LOG_LINES = 15
+_REGISTRY = "MLflow"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def up(settings: Settings, console: Console) -> int:
             if orphans:
                 console.print(f"Ended {len(orphans)} run(s) whose process is gone.", highlight=False)
             services = _Services(settings, databases, roster)
-            running.callback(lambda: services.stop(living_workers(instance)))
+            running.callback(lambda: services.stop(lambda: living_workers(instance)))
             services.start()
             services.wait_until_ready(stop)
             if not stop:
@@ -132,13 +133,13 @@ class _Services:
             time.sleep(_POLL_SECONDS)
         return None
 
-    def stop(self, workers: Sequence[ProcessIdentity]) -> None:
-        # The daemon first, or it would start the next queued run; the run workers before what they write to.
-        processes = {service.name: process for service, process in self._running}
-        daemon = processes.pop("Dagster's daemon", None)
-        end([] if daemon is None else [daemon.pid], _GRACE_SECONDS)
-        end([worker.pid for worker in workers], _GRACE_SECONDS)
-        end([process.pid for process in processes.values()], _GRACE_SECONDS)
+    def stop(self, workers: Callable[[], Sequence[ProcessIdentity]]) -> None:
+        """Stop who starts runs, then the runs, then the registry that they write to."""
+        registry = [process.pid for service, process in self._running if service.name == _REGISTRY]
+        end({process.pid for _, process in self._running} - set(registry), _GRACE_SECONDS)
+        # Asked only now: until the daemon was gone it could start another.
+        end([worker.pid for worker in workers()], _GRACE_SECONDS)
+        end(registry, _GRACE_SECONDS)
         for _, process in self._running:
             process.wait()
         self._roster.clear()
@@ -155,7 +156,7 @@ def _catalogue(settings: Settings) -> list[Service]:
     dagster = ("-m", "dagster_webserver", "-h", HOST, "-p", str(settings.dagster_port), *workspace)
     logs = settings.logs
     return [
-        Service("MLflow", (*mlflow, *artifacts), logs / "mlflow.log", settings.mlflow_port, "/health"),
+        Service(_REGISTRY, (*mlflow, *artifacts), logs / "mlflow.log", settings.mlflow_port, "/health"),
         Service("Dagster's webserver", dagster, logs / "webserver.log", settings.dagster_port, "/server_info"),
         Service("Dagster's daemon", ("-m", "dagster._daemon", "run", *workspace), logs / "daemon.log"),
     ]
