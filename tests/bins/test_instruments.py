@@ -1,3 +1,4 @@
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -43,8 +44,16 @@ def test_the_map_beside_the_bins_gives_every_pool_back(pools: list[tuple[str, st
         assert read_instruments(Path(folder)) == known
 
 
-def test_pools_that_differ_in_one_capital_have_different_names() -> None:
-    assert instrument_name("eth", "0xAb") != instrument_name("eth", "0xaB")
+@given(st.text("ab0_", min_size=1, max_size=7))
+def test_every_way_to_write_a_pool_in_capitals_has_its_own_name(pool: str) -> None:
+    ways = {"".join(way) for way in itertools.product(*({letter, letter.upper()} for letter in pool))}
+    assert len({instrument_name("eth", way) for way in ways}) == len(ways)
+
+
+def test_pools_that_differ_only_far_behind_have_short_names_and_different_ones() -> None:
+    names = {instrument_name("ton", "Ω" * 500 + end) for end in "ab"}
+    assert len(names) == 2
+    assert max(map(len, names)) <= LONGEST_NAME
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": ["b"]}'])
