@@ -55,7 +55,9 @@ def replace(table: Table, stored: pl.LazyFrame, rows: pl.DataFrame, span: Span) 
 def upsert(table: Table, stored: pl.LazyFrame, rows: pl.DataFrame) -> Change | None:
     """Insert or overwrite rows by key, rewriting the partitions the rows meet."""
     touched = rows.select(table.partition_by).unique(maintain_order=True).to_dict(as_series=False)
-    met = stored.filter([pl.col(name).is_in(values) for name, values in touched.items()]).select(rows.columns).collect()
+    for name, values in touched.items():
+        stored = stored.filter(pl.col(name).is_in(values))
+    met = stored.select(rows.columns).collect()
     n_changed = rows.join(met, on=rows.columns, how="anti", nulls_equal=True).height
     if n_changed == 0:
         return None
