@@ -12,6 +12,12 @@ import polars as pl
 from pipeline.tables import Table
 
 PREVIEW_ROWS = 5
+TYPE_NAMES = {
+    "Datetime(time_unit='us', time_zone='UTC')": "timestamp",
+    "Float64": "float",
+    "Int64": "int",
+    "Int32": "int",
+}
 MAX_CELL = 64
 
 
@@ -84,7 +90,7 @@ def column_schema(target: Table) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=c.name,
-                type=str(c.dtype),
+                type=TYPE_NAMES.get(str(c.dtype), str(c.dtype).lower()),
                 description=c.meaning + (f" [{c.unit}]" if c.unit else ""),
                 constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=False),
             )

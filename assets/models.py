@@ -12,6 +12,7 @@ from assets.metadata import frame_metadata, table_value
 from pipeline.calendars import Clock
 from pipeline.features.registry import FEATURE_NAMES, feature_set_hash
 from pipeline.lake import Lake
+from pipeline.models.records import compared, last_block
 from pipeline.models.source import choose_source
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.training_set import TrainingSet, freeze
@@ -82,14 +83,16 @@ def outcome_model(
         version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
     else:
         context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
-    figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == version.model_sha256, pl.col("block") == "last_block")
+    figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == version.model_sha256).collect()
+    headline_age = str(SPEC.headline_age_hours)
     return dg.MaterializeResult(
         metadata={
             "version": version.version,
             "model_sha256": version.model_sha256,
             "training_set_id": version.training_set_id,
             "mlflow_run_id": version.run_id,
-            "last_block": table_value(figures.drop("model_sha256", "block").collect()),
+            "last_block": table_value(compared(last_block(figures))),
+            f"last_block_decided_at_{headline_age}_h_of_age": table_value(compared(last_block(figures, headline_age))),
         }
     )
 

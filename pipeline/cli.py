@@ -48,13 +48,6 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
-ON_SCREEN = (
-    "log_loss", "accuracy", "f1/macro", "roc_auc/macro", "roc_auc/RUG", "pr_auc/macro", "pr_auc/RUG", "brier",
-    "ece/macro",
-)  # fmt: skip
-"""The figures that fit on a screen; the report holds all of them."""
-
-
 def main() -> None:
     """Run the command line; our own errors become one message and an exit status, never a traceback."""
     try:
@@ -202,6 +195,8 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def show_report(report: dict[str, Any], path: Path) -> None:
     """The demo's report on the screen."""
+    from pipeline.models.records import as_text
+
     stages = RichTable(
         "stage", "rows", "seconds", title=f"Replayed {report['recording']['source']}", title_justify="left"
     )
@@ -218,7 +213,7 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     )
     at_one = report["model"]["metrics_at_one_hour_of_age"].get("roc_auc/RUG")
     if at_one:
-        out.print(f"ROC-AUC for RUG within 24 h, decided at one hour of age: {_figure(at_one)}")
+        out.print(f"ROC-AUC for RUG within 24 h, decided at one hour of age: {as_text(at_one)}")
     champion = report["champion"]
     who = f"version {champion['version']} is in charge" if champion["version"] else "nobody is in charge"
     out.print(f"Champion: {who}; of version {champion['challenger_version']}: {champion['verdict']}", markup=False)
@@ -231,21 +226,16 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     )
 
 
-def _figures_table(title: str, told: dict[str, dict[str, dict[str, float | None]]]) -> RichTable:
+def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
     """The figures that fit a screen: the first column with its intervals, the others as plain numbers."""
+    from pipeline.models.records import SHOWN, as_text
+
     first, *others = told.values()
     table = RichTable("figure", *told, title=title, title_justify="left")
-    for name in (name for name in ON_SCREEN if name in first):
-        plain = [_figure({**figures.get(name, {"value": None}), "low": None}) for figures in others]
-        table.add_row(name, _figure(first[name]), *plain)
+    for name in (name for name in SHOWN if name in first):
+        plain = [as_text({**figures.get(name, {"value": None}), "low": None}) for figures in others]
+        table.add_row(name, as_text(first[name]), *plain)
     return table
-
-
-def _figure(figure: dict[str, float | None] | None) -> str:
-    if figure is None or figure["value"] is None:
-        return "-"
-    interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
-    return f"{figure['value']:.3f}{interval}"
 
 
 def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:

@@ -14,7 +14,8 @@ from typing import Self
 
 import psutil
 
-_TAG_PREFIX = "poolcast/process_"
+# Dagster shows tags under its own hidden prefix only to those who ask: they are for the launcher, not for people.
+_TAG_PREFIX = ".dagster/poolcast_process_"
 _DEAD = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 

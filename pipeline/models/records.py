@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pipeline.models.evaluation import Trained
 
 ALL_AGES = "all"
+SHOWN = (
+    "log_loss", "accuracy", "f1/macro", "roc_auc/macro", "roc_auc/RUG", "pr_auc/macro", "pr_auc/RUG", "brier", "ece/macro",
+)  # fmt: skip
+"""The figures that fit on a screen; the `figures` table holds all of them."""
 FLAT_METRICS = ("log_loss", "accuracy", "roc_auc", "pr_auc", "f1", "precision", "recall", "brier", "ece")
 """The figures shown one by one where there is no room for a table."""
 
@@ -73,6 +77,24 @@ def last_block(figures: pl.DataFrame, decision_age: str = ALL_AGES) -> pl.DataFr
     return figures.filter(
         pl.col("block") == LAST_BLOCK, pl.col("decision_age") == decision_age, pl.col("value").is_not_null()
     )
+
+
+def compared(figures: pl.DataFrame, metrics: tuple[str, ...] = SHOWN) -> pl.DataFrame:
+    """The telling figures side by side: one row a figure, one column a predictor, `value [low, high]` as text."""
+    told = nested(figures)
+    names = [MODEL, *sorted(name for name in told if name != MODEL)]
+    return pl.DataFrame(
+        [{"figure": m, **{name: as_text(told.get(name, {}).get(m)) for name in names}} for m in metrics],
+        schema=["figure", *names],
+    )
+
+
+def as_text(figure: dict[str, Any] | None) -> str:
+    """`value [low, high]` to three places; a dash where there is none."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{figure['value']:.3f}{interval}"
 
 
 def nested(figures: pl.DataFrame) -> dict[str, dict[str, Any]]:
