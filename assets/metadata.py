@@ -9,15 +9,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from pipeline.tables import Table
+from pipeline.tables import UTC, Table
 
 PREVIEW_ROWS = 5
-TYPE_NAMES = {
-    "Datetime(time_unit='us', time_zone='UTC')": "timestamp",
-    "Float64": "float",
-    "Int64": "int",
-    "Int32": "int",
-}
+TYPE_NAMES = {str(UTC): "timestamp", "Float64": "float", "Int64": "int", "Int32": "int"}
 MAX_CELL = 64
 
 

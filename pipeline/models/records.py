@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 ALL_AGES = "all"
 SHOWN = (
-    "log_loss", "accuracy", "f1/macro", "roc_auc/macro", "roc_auc/RUG", "pr_auc/macro", "pr_auc/RUG", "brier", "ece/macro",
-)  # fmt: skip
+    "log_loss",
+    "accuracy",
+    "f1/macro",
+    "roc_auc/macro",
+    "roc_auc/RUG",
+    "pr_auc/macro",
+    "pr_auc/RUG",
+    "brier",
+    "ece/macro",
+)
 """The figures that fit on a screen; the `figures` table holds all of them."""
 FLAT_METRICS = ("log_loss", "accuracy", "roc_auc", "pr_auc", "f1", "precision", "recall", "brier", "ece")
 """The figures shown one by one where there is no room for a table."""
