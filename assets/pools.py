@@ -41,6 +41,8 @@ def raw_pools(
         return read
 
     def compute(span: Span) -> pl.DataFrame:
+        if not any(spoken_of.start < span.end and span.start < spoken_of.end for spoken_of in told.values()):
+            return RAW_POOLS.empty()  # no recording speaks of these hours: nothing to read for them
         return frames().raw_pools.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
 
     return refreshed(context, lake, recipe, compute)
