@@ -27,7 +27,7 @@ test: ## run every check: ruff, mypy, import-linter, pytest with doctests
 	@echo '== import-linter'
 	@$(BIN)/lint-imports
 	@echo '== pytest'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lock: ## resolve pyproject.toml anew into requirements.lock and requirements-test.lock
 	@scripts/bootstrap.sh runtime

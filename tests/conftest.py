@@ -1,7 +1,29 @@
 """What holds for every test."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # A slow example says that the machine is busy, not that the code is wrong.
 settings.register_profile("poolcast", deadline=None, print_blob=True)
 settings.load_profile("poolcast")
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for servers: under root they run as another user, whom pytest's own tmp_path shuts out."""
+    folder = Path(tempfile.mkdtemp(prefix="poolcast-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_server_folder() -> Iterator[Path]:
+    """The same, shared by the tests of one module."""
+    folder = Path(tempfile.mkdtemp(prefix="poolcast-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

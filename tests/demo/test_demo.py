@@ -48,9 +48,8 @@ def tables(data_dir: Path) -> dict[str, pl.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    data_dir = tmp_path_factory.mktemp("undisturbed")
-    return data_dir, demo(data_dir)
+def first(module_server_folder: Path) -> tuple[Path, dict[str, Any]]:
+    return module_server_folder, demo(module_server_folder)
 
 
 def test_the_report_says_what_it_promises(first: tuple[Path, dict[str, Any]]) -> None:
@@ -144,13 +143,13 @@ def kill_when(arguments: list[str], is_time: Callable[[str], bool], delay: float
     [("raw_pools", 0.3), ("snapshots", 0.2), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
 )
 def test_killed_at_a_stage_and_started_again_it_ends_like_an_undisturbed_run(
-    first: tuple[Path, dict[str, Any]], tmp_path: Path, step: str, delay: float
+    first: tuple[Path, dict[str, Any]], server_folder: Path, step: str, delay: float
 ) -> None:
-    kill_when(["demo", "--data-dir", str(tmp_path)], lambda line: line == step, delay)
-    report = demo(tmp_path)
+    kill_when(["demo", "--data-dir", str(server_folder)], lambda line: line == step, delay)
+    report = demo(server_folder)
     data_dir, undisturbed = first
     assert report["training_set_id"] == undisturbed["training_set_id"]
     assert report["model"]["sha256"] == undisturbed["model"]["sha256"]
     assert report["champion"]["version"] == undisturbed["champion"]["version"] or report["champion"]["version"] is None
-    mended, expected = tables(tmp_path), tables(data_dir)
+    mended, expected = tables(server_folder), tables(data_dir)
     assert [name for name in expected if not mended[name].equals(expected[name])] == []
