@@ -19,8 +19,6 @@ from pipeline.errors import InputError
 type Rows = np.ndarray[Any, np.dtype[np.int64]]
 type Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-MIN_TRAIN_ROWS = 20
-"""A fold that trains on less says nothing about anything."""
 POOL = ("network", "pool")
 TOKEN = ("network", "base_token")
 
@@ -91,9 +89,10 @@ def purge(
 
 def _is_trainable(frame: pl.DataFrame, start: datetime, stop: datetime | None, embargo: timedelta) -> bool:
     try:
-        return len(_split(frame, "", start, stop, embargo).train) >= MIN_TRAIN_ROWS
+        _split(frame, "", start, stop, embargo)
     except InputError:
         return False
+    return True
 
 
 def _split(frame: pl.DataFrame, name: str, start: datetime, stop: datetime | None, embargo: timedelta) -> Split:

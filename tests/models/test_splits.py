@@ -75,6 +75,15 @@ def test_folds_are_consecutive_and_train_on_ever_more():
     assert len(np.unique(tested)) == len(tested)
 
 
+def test_early_blocks_with_nothing_left_to_train_on_only_train():
+    born_in_a_rush = training_set(40).frame.with_columns(
+        pl.when(pl.col("created_at").rank("dense") <= 25).then(pl.col("created_at").min()).otherwise("created_at")
+    )
+    folds = walk_forward(born_in_a_rush, n_folds=4, embargo=EMBARGO)
+    assert 1 <= len(folds) < 4
+    assert all(len(fold.train) for fold in folds)
+
+
 def test_too_few_pools_are_refused_in_words():
     with pytest.raises(InputError, match="collect"):
         walk_forward(training_set(3).frame, n_folds=4, embargo=EMBARGO)
