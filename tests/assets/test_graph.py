@@ -26,7 +26,7 @@ def test_the_graph_is_the_golden_one() -> None:
     assert "\n".join(graph_lines(defs)) + "\n" == GOLDEN.read_text()
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", sorted(SPECS))
 def test_an_asset_explains_itself(name: str) -> None:
     spec = SPECS[name]
     assert spec.description is not None
@@ -37,7 +37,7 @@ def test_an_asset_explains_itself(name: str) -> None:
     assert spec.group_name in {"pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions"}
 
 
-@pytest.mark.parametrize("name", [name for name in SPECS if name != "outcome_model"])
+@pytest.mark.parametrize("name", [name for name in sorted(SPECS) if name != "outcome_model"])
 def test_an_asset_that_writes_a_table_states_grain_key_and_columns(name: str) -> None:
     spec = SPECS[name]
     assert "**Grain**" in str(spec.description)

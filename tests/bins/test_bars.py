@@ -1,8 +1,9 @@
 from datetime import timedelta
+from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.bins.bars import hourly_bars
@@ -53,6 +54,7 @@ def test_no_candles_give_no_bars_with_all_columns() -> None:
     assert bars.columns == ["source", "network", "pool", "event_time", "open", "high", "low", "close", "volume", "vwap"]
 
 
+@example([(0, 0.5, 5e-324)], Random(0))
 @given(st.lists(st.tuples(st.integers(0, 40), st.floats(1e-9, 1e9), st.floats(0, 1e6)), max_size=30), st.randoms())
 def test_bars_keep_their_order_of_prices_and_do_not_depend_on_the_order_of_rows(
     trades: list[tuple[int, float, float]], random: object
