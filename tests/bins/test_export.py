@@ -160,7 +160,7 @@ while True:
 @pytest.mark.slow
 def test_killed_at_any_moment_the_directory_is_whole_and_the_next_run_ends_right(tmp_path: Path) -> None:
     directory = tmp_path / "qlib"
-    rng = random.Random(0)  # noqa: S311 - moments to kill at, no secret
+    rng = random.Random(0)
     whole = {export_all(made_bars(seed=s), tmp_path / f"calm{s}").export_id for s in (0, 1)}
     for round_ in range(8):
         child = subprocess.Popen([sys.executable, "-c", WRITER, directory], cwd=ROOT, stdout=subprocess.PIPE)

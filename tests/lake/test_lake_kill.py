@@ -88,7 +88,7 @@ def check_upserts(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
 
 @pytest.mark.slow
 def test_a_writer_killed_at_fifty_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    lake, killer = Lake(tmp_path), Killer(random.Random(20200908))  # noqa: S311
+    lake, killer = Lake(tmp_path), Killer(random.Random(20200908))
     acknowledged: dict[str, set[tuple[int, int]]] = {"append": set(), "replace": set(), "upsert": set()}
     waiting = deque(start(tmp_path, writer) for writer in range(3))
     for writer in range(KILLS):
