@@ -35,4 +35,7 @@ def qlib_bins(
         exports.append(export_row(export, source, clock.now(), lake.version(CANDLES) or 0, SPEC))
     rows = pl.concat(exports)
     lake.append(BIN_EXPORTS, rows)
-    return dg.MaterializeResult(metadata={"bars": int(rows["n_bars"].sum()), **frame_metadata(BIN_EXPORTS, rows)})
+    n_bars = int(rows["n_bars"].sum())
+    return dg.MaterializeResult(
+        metadata={**frame_metadata(BIN_EXPORTS, rows), "dagster/row_count": n_bars, "bars": n_bars}
+    )

@@ -106,7 +106,7 @@ def leak_canaries(
     ]
     return dg.AssetCheckResult(
         passed=report.is_passed,
-        description=report.words,
+        description="\n".join(f"- {line}" for line in report.words.splitlines()),
         metadata={
             "training_set_id": report.training_set_id,
             "canaries": table_value(pl.DataFrame(told).select("canary", "passed", "in words"), max_cell=400),

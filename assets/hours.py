@@ -14,7 +14,7 @@ import polars as pl
 from assets.metadata import Seen
 from pipeline.calendars import HOUR, Span
 from pipeline.lake import Lake
-from pipeline.provenance import Recipe, refresh
+from pipeline.provenance import Recipe, refresh, rows_on_record
 from pipeline.tables import table
 
 HOURS = dg.HourlyPartitionsDefinition(start_date="2020-01-01-00:00", timezone="UTC", end_offset=1)
@@ -60,6 +60,8 @@ def refreshed(
 
     def progress(piece: Span, rows: pl.DataFrame) -> None:
         seen.add(rows)
+        if rows.is_empty():
+            return
         context.log.info(
             f"{recipe.table}: {rows.height:,} rows for {piece.start:%Y-%m-%d %H:%M} to {piece.end:%Y-%m-%d %H:%M}"
         )
@@ -70,7 +72,8 @@ def refreshed(
     )
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": done.n_rows,
+            "dagster/row_count": rows_on_record(lake, recipe.table),
+            "rows_in_the_hours_asked_for": done.n_rows,
             "hours_computed": done.n_hours_computed,
             "hours_unchanged": done.n_hours_unchanged,
             **seen.metadata(),

@@ -27,7 +27,7 @@ def raw_pools(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     shelf: dg.ResourceParam[Shelf],
-    clock: dg.ResourceParam[Clock],
+    wall_clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[Any]:
     """What the market told us, kept as told. Records that cannot be true lie in `quarantine`, each with its reason."""
     recordings = shelf.recordings()
@@ -36,7 +36,8 @@ def raw_pools(
 
     @cache
     def frames() -> RecordedFrames:
-        read = read_all(recordings, SPEC, clock.now())
+        # The machine's own time, also in a replay: what is later than that nobody can have recorded.
+        read = read_all(recordings, SPEC, wall_clock.now())
         lake.append(QUARANTINE, read.quarantine)
         return read
 
@@ -50,10 +51,10 @@ def raw_pools(
 
 @dg.asset(deps=[raw_pools])
 def pools(
-    lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], clock: dg.ResourceParam[Clock]
+    lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], wall_clock: dg.ResourceParam[Clock]
 ) -> dg.MaterializeResult[Any]:
     """Every pool told of: its tokens, its birth, and until when its source vouches for its record."""
-    frames = read_all(shelf.recordings(), SPEC, clock.now())
+    frames = read_all(shelf.recordings(), SPEC, wall_clock.now())
     lake.upsert(POOLS, frames.pools)
     record_all(lake, POOLS)
     return dg.MaterializeResult(metadata=frame_metadata(POOLS, frames.pools))

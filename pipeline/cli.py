@@ -58,6 +58,9 @@ def main() -> None:
     except PoolcastError as error:
         err.print(Text(f"poolcast: {error}", style="red"))
         sys.exit(1)
+    except OSError as error:
+        err.print(Text(f"poolcast: {error.strerror or error}: {error.filename!r}", style="red"))
+        sys.exit(1)
     except KeyboardInterrupt:
         err.print("poolcast: stopped; what was committed stays, and the same command carries on")
         sys.exit(130)
@@ -81,6 +84,7 @@ def demo(
 
     settings = _settings(data_dir)
     chosen = demo_recording(Shelf(settings.recordings), recording)
+    err.print(f"Replaying {chosen.source} through the whole loop, from its records to a champion.", markup=False)
     with _instance(settings) as (defs, instance, tags):
         report = run_demo(defs, instance, _lake(settings), chosen, settings.data_dir / "demo", tags)
     _print_json(report) if as_json else show_report(report, settings.data_dir / "demo" / "report.json")
@@ -104,7 +108,7 @@ def graph(as_json: AsJson = False) -> None:
     from pipeline.definitions import defs
     from pipeline.graph import graph_lines, graph_nodes
 
-    _print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False)
+    _print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False, soft_wrap=True)
 
 
 @recordings.command("simulate")
@@ -112,7 +116,7 @@ def simulate_recording(
     folder: Annotated[Path, typer.Argument(help="Folder to write; its name becomes the recording's.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 7,
     pools: Annotated[int, typer.Option(help="Number of pools.", min=1)] = 400,
-    days: Annotated[int, typer.Option(help="Length of the market in days.", min=1)] = 10,
+    days: Annotated[int, typer.Option(help="Length of the market in days.", min=3)] = 10,
 ) -> None:
     """Make a market with planted truths (rugs, bleeds, pumps, healthy pools) and write it as a recording."""
     from dataclasses import replace
@@ -120,7 +124,7 @@ def simulate_recording(
     from pipeline.pools.simulator import simulate, write_recording
     from pipeline.pools.spec import SimulationSpec
 
-    spec = replace(SimulationSpec(), n_pools=pools, days=days)
+    spec = replace(SimulationSpec(), n_pools=pools, days=days, birth_days=days - 2)
     made = write_recording(simulate(spec, seed), folder, spec, seed)
     out.print(f"{pools} pools over {days} days, source {made.source}, in {made.path}", markup=False)
 
@@ -186,6 +190,9 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         return
     if ledger.is_empty():
         out.print("Nobody is in charge.")
+    else:
+        last = ledger.row(-1, named=True)
+        out.print(f"Version {last['version']} of {last['model_name']} is in charge. The ledger, proven whole:")
     for row in ledger.iter_rows(named=True):
         moved = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']}"
         out.print(f"{moved} of {row['model_name']} by {row['actor']}: {row['reason']}", markup=False)
@@ -202,7 +209,9 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     )
     for name, stage in report["stages"].items():
         stages.add_row(name, f"{stage['rows']:,}", f"{stage['seconds']:.1f}")
-    shares = RichTable("horizon", "what became of the pools", title="Labels", title_justify="left")
+    shares = RichTable(
+        "horizon", "what became of the pool", title="Labels, share of all snapshots", title_justify="left"
+    )
     for horizon, ends in report["labels"].items():
         shares.add_row(horizon, ", ".join(f"{end} {share:.1%}" for end, share in ends.items()))
     out.print(stages, shares)
@@ -216,10 +225,12 @@ def show_report(report: dict[str, Any], path: Path) -> None:
         out.print(f"ROC-AUC for RUG within 24 h, decided at one hour of age: {as_text(at_one)}")
     champion = report["champion"]
     who = f"version {champion['version']} is in charge" if champion["version"] else "nobody is in charge"
-    out.print(f"Champion: {who}; of version {champion['challenger_version']}: {champion['verdict']}", markup=False)
+    out.print(
+        f"Champion: {who}. Verdict on version {champion['challenger_version']}: {champion['verdict']}.", markup=False
+    )
     if report["quarantined"]:
         refused = ", ".join(f"{reason} {n:,}" for reason, n in report["quarantined"].items())
-        out.print(f"Refused records, in quarantine: {refused}", markup=False)
+        out.print(f"Records refused or mended, kept in quarantine: {refused}", markup=False)
     out.print(
         f"{report['wall_seconds']:.0f} s, {report['peak_rss_bytes'] / 2**30:.2f} GiB at most. Report: {path}",
         markup=False,
@@ -239,7 +250,15 @@ def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
 
 
 def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
-    table = RichTable("version", "against", "pools", "gain in log loss", "95 % interval", "passed", title="Comparisons")
+    table = RichTable(
+        "version",
+        "against",
+        "pools",
+        "gain in log loss",
+        "95 % interval",
+        "passed",
+        title="Comparisons; the unit is the pool, log losses are means over pools",
+    )
     for row in rows:
         interval = f"{row['gain_low_pct']:.1f} to {row['gain_high_pct']:.1f} %"
         gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"

@@ -114,6 +114,12 @@ def refresh(
     return Refreshed(len(stale), len(wanted) - len(stale), rows_now)
 
 
+def rows_on_record(lake: Lake, name: str) -> int:
+    """All rows of a table that is replaced by hour, without reading it."""
+    hours = lake.scan(PARTITIONS).filter(pl.col("table_name") == name)
+    return int(hours.select(pl.col("n_rows").sum()).collect().item())
+
+
 def stale_hours(lake: Lake, recipe: Recipe, span: Span) -> list[datetime]:
     """The hours of `span` that a refresh would compute."""
     recorded = _recorded(lake, recipe.table, span)

@@ -16,6 +16,9 @@ from pipeline.errors import PermanentError
 from pipeline.pools.recording import Recording
 from pipeline.pools.shelf import recorded_span
 
+INTERRUPTED = "DagsterExecutionInterruptedError"
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+
 
 @dataclass(frozen=True)
 class Replayed:
@@ -53,6 +56,8 @@ def replay(
         raise_on_error=False,
     )
     if not result.success:
+        if any(_class_of(e.step_failure_data.error) == INTERRUPTED for e in result.all_events if e.is_step_failure):
+            raise KeyboardInterrupt
         raise ReplayFailedError(_why(result))
     return Replayed(result.run_id, _seconds(instance, result.run_id), _metadata(result))
 
@@ -71,13 +76,21 @@ def _run_config(recording: Recording, span: Span) -> dict[str, Any]:
 def _why(result: dg.ExecuteInProcessResult) -> str:
     """The failed steps and checks in words, without a traceback."""
     errors = {e.step_key: e.step_failure_data.error for e in result.all_events if e.is_step_failure}
-    told = [f"{step}: {(error.cause or error).message.strip()}" for step, error in errors.items() if error is not None]
+    told = [
+        f"{step}: {(error.cause or error).message.strip()}"
+        for step, error in errors.items()
+        if error is not None and _class_of(error) != CHECK_FAILED  # the check itself says it better
+    ]
     told += [
         f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
         for check in result.get_asset_check_evaluations()
         if not check.passed
     ]
     return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
+
+
+def _class_of(error: Any) -> str | None:
+    return None if error is None else error.cls_name
 
 
 def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:

@@ -89,6 +89,7 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "shelf": ShelfDoor(folder=str(settings.recordings)),
         "qlib": FolderDoor(path=str(settings.qlib)),
         "clock": ClockDoor(),
+        "wall_clock": ClockDoor(),
         "source": SourceDoor(),
         "registry": RegistryDoor(
             tracking_uri=settings.tracking_uri or settings.mlflow_url, artifact_root=str(settings.mlflow_artifacts)

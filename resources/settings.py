@@ -71,6 +71,9 @@ class Settings:
             UsageError: a port is not a number between 1 and 65535.
         """
         workspace = os.environ.get("POOLCAST_WORKSPACE")
+        for port in (dagster_port, mlflow_port):
+            if port is not None and not 1 <= port <= 65535:
+                raise UsageError(f"{port} is no port: give a number between 1 and 65535")
         return cls(
             data_dir=(data_dir or Path(os.environ.get("POOLCAST_DATA_DIR") or "data")).expanduser().absolute(),
             postgres_url=os.environ.get("POOLCAST_POSTGRES_URL") or None,

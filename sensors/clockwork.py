@@ -11,7 +11,12 @@ COLLECTED = 25 * HOUR
 """The longest horizon and the running hour: labels of a day ago mature now. Unchanged hours are left alone."""
 
 
-@dg.schedule(job_name="collect", cron_schedule="*/5 * * * *", execution_timezone="UTC")
+@dg.schedule(
+    job_name="collect",
+    cron_schedule="*/5 * * * *",
+    execution_timezone="UTC",
+    description="Collects the running hour and lets the labels of the last day mature. Off until you switch it on.",
+)
 def every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Collects the running hour and lets the labels of the last day mature. Off until somebody switches it on."""
     hour = floor(context.scheduled_execution_time, HOUR)
@@ -23,6 +28,7 @@ def every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     cron_schedule="0 3 * * 0",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Trains, evaluates and lets the gate decide, every Sunday at 03:00 UTC.",
 )
 def every_sunday(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
     """Trains, evaluates and lets the gate decide, every Sunday at 03:00 UTC."""

@@ -9,7 +9,13 @@ from pipeline.models.trigger import LABELS_PER_TRAINING, training_requests
 from pipeline.tables import LABELS
 
 
-@dg.sensor(job_name="train", minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job_name="train",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for training whenever 1,000 labels of a source have become known since it last asked. It asks "
+    "once for what it finds at its first start; a set that was trained on before is not trained on again.",
+)
 def enough_new_labels(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult:
     """Asks for training whenever 1,000 labels of the model's horizon have become known since it last asked."""
     known = (

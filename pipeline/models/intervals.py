@@ -44,7 +44,7 @@ def with_intervals(
     seed: int,
     **context: Any,
 ) -> pl.DataFrame:
-    """Every figure with its percentile interval, one row a figure, in the shape of `FIGURES`.
+    """Every figure with its bias-corrected percentile interval, one row a figure, in the shape of `FIGURES`.
 
     Args:
         y: (n,) outcomes. p: (n, 7) probabilities. pool: (n,) any integer per pool.
@@ -55,7 +55,7 @@ def with_intervals(
     draws = resampled(y, p, pool, n_resamples=n_resamples, n_bins=n_bins, seed=seed)
     rows = []
     for (metric, outcome), value in point.items():
-        low, high = _interval(draws.get((metric, outcome), np.zeros(0)), confidence)
+        low, high = interval(draws.get((metric, outcome), np.zeros(0)), value[0], confidence)
         rows.append(context | {"metric": metric, "outcome": outcome, "value": value[0], "low": low, "high": high})
     extent = {"n_rows": len(y), "n_pools": len(np.unique(pool))}
     frame = pl.DataFrame([row | extent for row in rows], schema=FIGURES)
@@ -80,9 +80,17 @@ def resampled(
     return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
 
 
-def _interval(draws: Floats, confidence: float) -> tuple[float | None, float | None]:
+def interval(draws: Floats, point: float, confidence: float) -> tuple[float | None, float | None]:
+    """The bias-corrected percentile interval of a figure: its draws, shifted so that their mean is the figure.
+
+    Drawing pools again adds noise that some figures (ECE, the reliability part of Brier) count as error, so their draws
+    lie above the figure, often all of them; the shift takes that bias out (Efron & Tibshirani 1993, ch. 10). It
+    leaves the others where they are. A figure that cannot be negative keeps an interval that is not.
+    """
     defined = draws[np.isfinite(draws)]
     if not len(draws) or len(defined) < MIN_DEFINED_SHARE * len(draws):
         return None, None
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    bias = float(defined.mean()) - point
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]) - bias
+    floor = 0.0 if min(point, float(defined.min())) >= 0 else -np.inf
+    return max(float(low), floor), max(float(high), floor)

@@ -36,9 +36,11 @@ def training_requests(n_labels: Mapping[str, int], cursor: str | None) -> tuple[
     seen: dict[str, int] = json.loads(cursor) if cursor else {}
     requests = []
     for source, n in sorted(n_labels.items()):
+        if source.startswith("simulation:"):
+            continue
         # Labels may become fewer (a recording withdrawn, a rule changed): count anew from there, do not wait for ever.
         seen[source] = min(seen.get(source, 0), n)
-        if n - seen[source] >= LABELS_PER_TRAINING and not source.startswith("simulation:"):
+        if n - seen[source] >= LABELS_PER_TRAINING:
             seen[source] = n
             requests.append(TrainingRequest(source, n, f"{source}:{n}"))
     return requests, json.dumps(seen, sort_keys=True)

@@ -5,7 +5,7 @@ the record of moves (`ledger`) and the alias (`registry`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -70,6 +70,9 @@ def judge(
     else:
         barred = why_barred(source, incumbent.source if incumbent else None)
     verdict = Verdict(False, barred, ()) if barred else first_champion_verdict(compared)
+    if verdict.is_promoted and incumbent is not None:
+        replaced = f"; replaces version {incumbent.version}, which learned from {incumbent.source}"
+        verdict = replace(verdict, reason=verdict.reason + replaced)
     return Judged(verdict, pl.concat(rows) if rows else COMPARISONS.empty())
 
 

@@ -116,6 +116,18 @@ def test_the_interval_holds_the_true_auc_about_as_often_as_it_says():
     assert 51 <= hits <= 60
 
 
+def test_an_interval_holds_its_figure_also_where_drawing_again_adds_error():
+    y, p, _ = sample(5)
+    frame = with_intervals(
+        y, p, np.arange(len(y)) // 3, n_resamples=200, confidence=0.95, n_bins=10, seed=2,
+        predictor="m", block="b", decision_age_hours=None,
+    ).drop_nulls(["value", "low"])  # fmt: skip
+    assert frame["metric"].str.contains("ece|reliability").sum() > 10
+    outside = frame.filter((frame["value"] < frame["low"] - 1e-12) | (frame["value"] > frame["high"] + 1e-12))
+    assert outside.is_empty()
+    assert (frame.filter(frame["metric"] == "ece")["low"] >= 0).all()
+
+
 def test_intervals_are_the_same_for_the_same_seed():
     y, p, _ = sample(5)
     context = {"predictor": "m", "block": "b", "decision_age_hours": 1}
