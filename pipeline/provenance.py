@@ -102,8 +102,7 @@ def refresh(
     """
     target = table(recipe.table)
     wanted = fingerprints(lake, recipe, span)
-    recorded = _recorded(lake, recipe.table, span)
-    stale = [hour for hour, print_ in wanted.items() if recorded.get(hour, ("", 0))[0] != print_]
+    stale = _stale(wanted, _recorded(lake, recipe.table, span))
     for run in spans_of(stale):
         for piece in run.pieces(PIECE):
             rows = compute(piece)
@@ -122,8 +121,10 @@ def rows_on_record(lake: Lake, name: str) -> int:
 
 def stale_hours(lake: Lake, recipe: Recipe, span: Span) -> list[datetime]:
     """The hours of `span` that a refresh would compute."""
-    recorded = _recorded(lake, recipe.table, span)
-    wanted = fingerprints(lake, recipe, span)
+    return _stale(fingerprints(lake, recipe, span), _recorded(lake, recipe.table, span))
+
+
+def _stale(wanted: dict[datetime, str], recorded: dict[datetime, tuple[str, int]]) -> list[datetime]:
     return [hour for hour, print_ in wanted.items() if recorded.get(hour, ("", 0))[0] != print_]
 
 
