@@ -19,7 +19,7 @@ from pipeline.models.training_set import TrainingSet, freeze
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.provenance import code_of
-from pipeline.tables import FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
+from pipeline.tables import EVALUATIONS, FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
 
 SPEC = TrainingSpec()
 CODE = code_of("models", SPEC)
@@ -79,7 +79,7 @@ def outcome_model(
 
     frozen_set = frozen(lake, source, clock)
     version = trained_before(registry, frozen_set)
-    if version is None:
+    if version is None or not has_evidence(lake, version):
         version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
     else:
         context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
@@ -103,6 +103,14 @@ def trained_before(registry: Registry, frozen_set: TrainingSet) -> RegisteredVer
         if (version.training_set_id, version.code_version) == (frozen_set.training_set_id, CODE):
             return version
     return None
+
+
+def has_evidence(lake: Lake, version: RegisteredVersion) -> bool:
+    """Whether what the version said of the last block, and what that is worth, is still on record."""
+    return all(
+        lake.scan(target).filter(pl.col("model_sha256") == version.model_sha256).head(1).collect().height
+        for target in (EVALUATIONS, FIGURES)
+    )
 
 
 def _sources(tables: Sequence[pl.LazyFrame]) -> set[str]:

@@ -1,6 +1,5 @@
 """Pools: what the market told us, kept as told, then parsed."""
 
-from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -11,8 +10,7 @@ from assets.metadata import frame_metadata
 from pipeline.calendars import Clock, Span
 from pipeline.lake import Lake
 from pipeline.pools import candles as bars
-from pipeline.pools.recording import RecordedFrames
-from pipeline.pools.shelf import Shelf, content_at, read_all, recorded_span
+from pipeline.pools.shelf import Shelf, content_at, together
 from pipeline.pools.spec import PoolsSpec
 from pipeline.provenance import EVER, Input, Recipe, code_of, record_all
 from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
@@ -30,21 +28,14 @@ def raw_pools(
     wall_clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[Any]:
     """What the market told us, kept as told. Records that cannot be true lie in `quarantine`, each with its reason."""
-    recordings = shelf.recordings()
-    told = {recording.sha256: recorded_span(recording) for recording in recordings}
+    # The machine's own time, also in a replay: what is later than that nobody can have recorded.
+    told = shelf.read(SPEC, wall_clock.now())
+    frames = together(told)
+    lake.append(QUARANTINE, frames.quarantine)
     recipe = Recipe("raw_pools", (), CODE, depends_on=lambda hour: content_at(told, hour))
 
-    @cache
-    def frames() -> RecordedFrames:
-        # The machine's own time, also in a replay: what is later than that nobody can have recorded.
-        read = read_all(recordings, SPEC, wall_clock.now())
-        lake.append(QUARANTINE, read.quarantine)
-        return read
-
     def compute(span: Span) -> pl.DataFrame:
-        if not any(spoken_of.start < span.end and span.start < spoken_of.end for spoken_of in told.values()):
-            return RAW_POOLS.empty()  # no recording speaks of these hours: nothing to read for them
-        return frames().raw_pools.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
+        return frames.raw_pools.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
 
     return refreshed(context, lake, recipe, compute)
 
@@ -54,7 +45,7 @@ def pools(
     lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], wall_clock: dg.ResourceParam[Clock]
 ) -> dg.MaterializeResult[Any]:
     """Every pool told of: its tokens, its birth, and until when its source vouches for its record."""
-    frames = read_all(shelf.recordings(), SPEC, wall_clock.now())
+    frames = together(shelf.read(SPEC, wall_clock.now()))
     lake.upsert(POOLS, frames.pools)
     record_all(lake, POOLS)
     return dg.MaterializeResult(metadata=frame_metadata(POOLS, frames.pools))

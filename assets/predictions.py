@@ -19,6 +19,8 @@ from pipeline.tables import DEPLOYMENTS, FEATURES, PREDICTIONS
 SPEC = PredictionSpec(
     min_age_hours=min(TRAINING.decision_ages_hours),
     max_age_hours=max(TRAINING.decision_ages_hours) + TRAINING.age_tolerance_hours,
+    # What the model was evaluated on is what it serves: pools in which nobody traded are half of both.
+    min_completeness=0.0,
 )
 
 REPLAYED = ("recording:", "simulation:")

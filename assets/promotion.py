@@ -11,6 +11,7 @@ from pipeline.calendars import Clock
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.models.records import as_interchange
+from pipeline.models.spec import BASELINES
 from pipeline.promotion.ledger import Deployed, current_champion, evidence_of, next_deployment
 from pipeline.promotion.registry import Registry, reconcile
 from pipeline.promotion.spec import PromotionSpec
@@ -63,7 +64,8 @@ def _judged(
 ) -> Judged:
     said = lake.scan(EVALUATIONS).filter(pl.col("model_sha256") == version.model_sha256).collect()
     judged = judge(
-        {str(name): as_interchange(rows) for (name,), rows in said.group_by("predictor", maintain_order=True)},
+        {str(name): _named_by_network(rows) for (name,), rows in said.group_by("predictor", maintain_order=True)},
+        baselines=BASELINES,
         version=version.version,
         source=source,
         incumbent=None
@@ -74,6 +76,11 @@ def _judged(
     )
     lake.append(COMPARISONS, judged.comparisons)
     return judged
+
+
+def _named_by_network(rows: pl.DataFrame) -> pl.DataFrame:
+    """Predictions to compare; one address may be a pool on two networks."""
+    return as_interchange(rows.with_columns(pl.concat_str("network", "pool", separator=":").alias("pool")))
 
 
 def _source_of(lake: Lake, registry: Registry, version: int) -> str:

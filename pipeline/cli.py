@@ -5,6 +5,7 @@ what takes seconds to import is imported by the command that needs it.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.errors import PoolcastError, UsageError
+from pipeline.errors import PoolcastError, ServiceError, UsageError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -79,14 +80,17 @@ def demo(
     Writes DATA_DIR/demo/report.json and DATA_DIR/demo/evaluation.parquet; the tables lie under DATA_DIR/lake.
     Run twice, unchanged hours are not computed again. Look at everything afterwards with `poolcast up`.
     """
+    from pipeline.calendars import SystemClock
     from pipeline.demo import demo_recording, run_demo
     from pipeline.pools.shelf import Shelf
 
     settings = _settings(data_dir)
-    chosen = demo_recording(Shelf(settings.recordings), recording)
-    err.print(f"Replaying {chosen.source} through the whole loop, from its records to a champion.", markup=False)
+    told = demo_recording(Shelf(settings.recordings), recording, SystemClock().now())
+    err.print(
+        f"Replaying {told.recording.source} through the whole loop, from its records to a champion.", markup=False
+    )
     with _instance(settings) as (defs, instance, tags):
-        report = run_demo(defs, instance, _lake(settings), chosen, settings.data_dir / "demo", tags)
+        report = run_demo(defs, instance, _lake(settings), told, settings.data_dir / "demo", tags)
     _print_json(report) if as_json else show_report(report, settings.data_dir / "demo" / "report.json")
 
 
@@ -135,14 +139,16 @@ def import_recording(
     data_dir: DataDir = None,
 ) -> None:
     """Register a recording and import it into the tables raw_pools, pools, candles and quarantine."""
+    from pipeline.calendars import SystemClock
     from pipeline.pools.shelf import Shelf
+    from pipeline.pools.spec import PoolsSpec
     from pipeline.replay import replay
 
     settings = _settings(data_dir)
-    recording = Shelf(settings.recordings).register(folder)
+    told = Shelf(settings.recordings).register(folder, PoolsSpec(), SystemClock().now())
     with _instance(settings) as (defs, instance, tags):
-        replay(defs, instance, recording, assets=("raw_pools", "pools", "candles"), tags=tags)
-    _show_description(recording.path, as_json=False)
+        replay(defs, instance, told, assets=("raw_pools", "pools", "candles"), tags=tags)
+    _show_description(folder, as_json=False)
 
 
 @recordings.command("describe")
@@ -177,7 +183,11 @@ def evaluate_model(
 
 @promotion.command("status")
 def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Say who is in charge since when and why, after proving that the ledger is whole."""
+    """Say who is in charge since when and why, after checking the ledger's hash chain.
+
+    A chain shows any row that was changed, moved or slipped in. That its end was cut off shows only against the
+    registry, which every training compares it with.
+    """
     from pipeline.promotion.ledger import verify
     from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
@@ -192,7 +202,7 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         out.print("Nobody is in charge.")
     else:
         last = ledger.row(-1, named=True)
-        out.print(f"Version {last['version']} of {last['model_name']} is in charge. The ledger, proven whole:")
+        out.print(f"Version {last['version']} of {last['model_name']} is in charge. The ledger, row by row:")
     for row in ledger.iter_rows(named=True):
         moved = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']}"
         out.print(f"{moved} of {row['model_name']} by {row['actor']}: {row['reason']}", markup=False)
@@ -298,9 +308,14 @@ def _lake(settings: "Settings") -> "Lake":
 def _instance(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
     """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first."""
     from resources.dagster_home import dagster_instance
+    from resources.locks import FileLock
     from resources.orphans import fail_orphans, process_tags
     from resources.postgres import postgres
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside is ended as by Ctrl-C: in order
+    lock = FileLock(settings.data_dir / "replay.lock")
+    if not lock.try_acquire("exclusive"):
+        raise ServiceError(f"another demo or import is working in {str(settings.data_dir)!r}: wait until it is done")
     with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
         fail_orphans(instance, is_embedded=databases.is_embedded)
         from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set

@@ -6,6 +6,7 @@ Stays out: the run itself (`replay`), every computation (the stages), and how th
 
 import json
 import resource
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,9 +18,9 @@ from pipeline.lake import Lake
 from pipeline.models.records import as_interchange, last_block, nested
 from pipeline.models.spec import TrainingSpec
 from pipeline.pools.recording import Recording
-from pipeline.pools.shelf import Shelf
+from pipeline.pools.shelf import Shelf, Told
 from pipeline.pools.simulator import simulate, write_recording
-from pipeline.pools.spec import SimulationSpec
+from pipeline.pools.spec import PoolsSpec, SimulationSpec
 from pipeline.promotion.ledger import current_champion
 from pipeline.replay import Replayed, replay
 from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FIGURES, LABELS, QUARANTINE, TABLES
@@ -41,25 +42,25 @@ COUNTED = {"models": "evaluations", "promotion": "comparisons"}
 """The table whose rows count for a stage, where it has not the stage's name; for bins it is the bars."""
 
 
-def demo_recording(shelf: Shelf, path: Path | None) -> Recording:
+def demo_recording(shelf: Shelf, path: Path | None, now: datetime) -> Told:
     """The recording to replay: the given one, or a simulated market made on the spot (once: it is seeded)."""
     if path is not None:
-        return shelf.register(path)
+        return shelf.register(path, PoolsSpec(), now)
     folder = shelf.folder / f"simulation-{SEED}"
     if not folder.exists():
         write_recording(simulate(SIMULATION, SEED), folder, SIMULATION, SEED)
-    return shelf.register(folder)
+    return shelf.register(folder, PoolsSpec(), now)
 
 
 def run_demo(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
     lake: Lake,
-    recording: Recording,
+    told: Told,
     folder: Path,
     tags: dict[str, str],
 ) -> dict[str, Any]:
-    """Replay `recording` through the loop; write `report.json` and `evaluation.parquet` into `folder`.
+    """Replay a recording through the loop; write `report.json` and `evaluation.parquet` into `folder`.
 
     Returns:
         the report.
@@ -68,8 +69,8 @@ def run_demo(
         ReplayFailedError: a step or a blocking check failed; nothing is written.
     """
     started = perf_counter()
-    replayed = replay(defs, instance, recording, tags=tags)
-    report = build_report(lake, recording, replayed)
+    replayed = replay(defs, instance, told, tags=tags)
+    report = build_report(lake, told.recording, replayed)
     report |= {"wall_seconds": round(perf_counter() - started, 2), "peak_rss_bytes": peak_rss_bytes()}
     folder.mkdir(parents=True, exist_ok=True)
     _evaluation(lake, report["model"]["sha256"]).write_parquet(folder / "evaluation.parquet")
@@ -122,11 +123,13 @@ def _stage(lake: Lake, source: str, stage: str, replayed: Replayed) -> dict[str,
         for name, frame in tables.items()
     }
     bars = replayed.metadata.get("qlib_bins", {}).get("bars", 0)
+    said = replayed.metadata.get(STEPS[stage][-1], {})
     return {
         "rows": bars if stage == "bins" else rows[COUNTED.get(stage, stage)],
         "seconds": round(sum(replayed.seconds.get(step, 0.0) for step in STEPS[stage]), 2),
         "tables": rows,
-        "hours_computed": replayed.metadata.get(STEPS[stage][-1], {}).get("hours_computed"),
+        "skipped": {k.removeprefix("skipped_"): v for k, v in said.items() if k.startswith("skipped_")},
+        "hours_computed": said.get("hours_computed"),
     }
 
 

@@ -10,8 +10,11 @@ Stays out: what is computed (the stages) and in which order (the asset graph).
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from pipeline.tables import PARTITIONS, Table, table
 ZERO = timedelta(0)
 EVER = timedelta(days=3650)
 """A look-back that reaches everything: for tables of things that stay, like pools."""
+NUMERIC = ("deltalake", "numpy", "polars", "scikit-learn", "xgboost", "xgboost-cpu")
 PIECE = 30 * DAY
 """How much of a long range is computed and committed at once: bounds memory, and what a kill can cost."""
 
@@ -65,12 +69,22 @@ def code_of(stage: str, *specs: Any) -> str:
         specs: frozen dataclasses whose fields are plain values.
     """
     root = Path(__file__).parent
-    digest = hashlib.sha256(pl.__version__.encode())
+    digest = hashlib.sha256(repr(_versions()).encode())
     for path in [root / "tables.py", root / "calendars.py", *sorted((root / stage).glob("**/*.py"))]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     for spec in specs:
         digest.update(json.dumps(asdict(spec), sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+@cache
+def _versions() -> list[tuple[str, str]]:
+    """The libraries that numbers come from, as far as they are installed."""
+    found = []
+    for name in NUMERIC:
+        with suppress(PackageNotFoundError):
+            found.append((name, version(name)))
+    return found
 
 
 def content_by_hour(frame: pl.DataFrame, time: str) -> pl.DataFrame:
@@ -163,6 +177,12 @@ def record(lake: Lake, target: Table, rows: pl.DataFrame, prints: dict[datetime,
     lake.upsert(PARTITIONS, frame)
 
 
+def void(lake: Lake, name: str, span: Span) -> None:
+    """Take the hours of `span` off the record: their rows are not sound, the next refresh computes them again."""
+    rows = lake.scan(PARTITIONS, span).filter(pl.col("table_name") == name).collect()
+    lake.upsert(PARTITIONS, rows.with_columns(pl.lit("void").alias("fingerprint")))
+
+
 def record_all(lake: Lake, target: Table) -> None:
     """Put a whole table on record by hour, for tables that are not replaced by hour."""
     rows = lake.scan(target).collect()
@@ -176,11 +196,18 @@ def _time_of(target: Table) -> str:
 
 
 def _recorded(lake: Lake, name: str, span: Span) -> dict[datetime, tuple[str, int]]:
-    """Fingerprint and rows on record by hour; nothing is on record for a table that is not there."""
-    if lake.version(table(name)) is None:
+    """Fingerprint and rows on record by hour, of the hours that still hold as many rows as the record says.
+
+    An hour whose rows somebody deleted, or brought back from an older copy, is not on record.
+    """
+    target = table(name)
+    if lake.version(target) is None:
         return {}
     rows = lake.scan(PARTITIONS, span).filter(pl.col("table_name") == name).collect()
-    return {hour: (print_, n) for hour, print_, n in rows.select("hour", "fingerprint", "n_rows").iter_rows()}
+    hour = pl.col(_time_of(target)).dt.truncate("1h").alias("hour")
+    there = dict(lake.scan(target, span).group_by(hour).len().collect().iter_rows())
+    told = rows.select("hour", "fingerprint", "n_rows").iter_rows()
+    return {at: (print_, n) for at, print_, n in told if there.get(at, 0) == n}
 
 
 def _input_sums(lake: Lake, source: Input, hours: Sequence[datetime]) -> np.ndarray[Any, np.dtype[np.uint64]]:

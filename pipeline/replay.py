@@ -4,19 +4,21 @@ Belongs here: which hours a replay asks for, the run itself, and what it left.
 Stays out: what the assets do, and what a demo makes of the result (`demo`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-from assets.hours import range_tags
+from assets.hours import HOURS, range_tags
 from pipeline.calendars import Span
-from pipeline.errors import PermanentError
+from pipeline.errors import InputError, PermanentError
 from pipeline.pools.recording import Recording
-from pipeline.pools.shelf import recorded_span
+from pipeline.pools.shelf import Told
 
 INTERRUPTED = "DagsterExecutionInterruptedError"
+CLASS_PATH = re.compile(r"^pipeline\.errors\.\w+: ")
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 
 
@@ -36,7 +38,7 @@ class ReplayFailedError(PermanentError):
 def replay(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
-    recording: Recording,
+    told: Told,
     *,
     assets: Sequence[str] | None = None,
     tags: dict[str, str] | None = None,
@@ -44,9 +46,15 @@ def replay(
     """Materialise `assets` (None: the whole loop) over the hours of a recording, as of the recording's end.
 
     Raises:
+        InputError: the recording is older than the first partition.
         ReplayFailedError: a step or a blocking check failed; the message says which and why.
     """
-    span = recorded_span(recording)
+    span, recording = told.span, told.recording
+    if span.start < HOURS.start:
+        raise InputError(
+            f"recording {recording.name!r} begins {span.start:%Y-%m-%d %H:%M}, before the first hour there is a "
+            f"partition for, {HOURS.start:%Y-%m-%d %H:%M}: leave out what is older"
+        )
     job = defs.resolve_job_def("loop")
     result = job.execute_in_process(
         instance=instance,
@@ -77,7 +85,7 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
     """The failed steps and checks in words, without a traceback."""
     errors = {e.step_key: e.step_failure_data.error for e in result.all_events if e.is_step_failure}
     told = [
-        f"{step}: {(error.cause or error).message.strip()}"
+        f"{step}: {CLASS_PATH.sub('', (error.cause or error).message.strip())}"
         for step, error in errors.items()
         if error is not None and _class_of(error) != CHECK_FAILED  # the check itself says it better
     ]

@@ -3,12 +3,13 @@
 import dagster as dg
 
 from assets.hours import range_tags
+from assets.labels import SPEC as LABELS_SPEC
 from pipeline.calendars import DAY, HOUR, Span, floor
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
 
-COLLECTED = 25 * HOUR
-"""The longest horizon and the running hour: labels of a day ago mature now. Unchanged hours are left alone."""
+COLLECTED = LABELS_SPEC.maturity + HOUR
+"""As far back as a label may still be pending, and the running hour. Unchanged hours are left alone."""
 
 
 @dg.schedule(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.calendars import HOUR, Span
 from pipeline.lake import Lake
-from pipeline.provenance import EVER, Input, Recipe, Refreshed, refresh, stale_hours
+from pipeline.provenance import EVER, Input, Recipe, Refreshed, refresh, stale_hours, void
 from pipeline.tables import FEATURES, SNAPSHOTS
 from tests.builders import valid_frame
 
@@ -112,3 +112,16 @@ def test_an_input_of_all_time_makes_later_hours_stale_and_leaves_earlier_ones_al
     refresh(lake, recipe, DAY, compute)
     put_snapshots(lake, 3, 10, 15)
     assert [h.hour for h in stale_hours(lake, recipe, DAY)] == list(range(15, 24))
+
+
+def test_rows_that_somebody_deleted_are_computed_again(lake: Lake) -> None:
+    refresh(lake, RECIPE, DAY, compute)
+    lake.replace(FEATURES, FEATURES.empty(), Span(START + 3 * HOUR, START + 4 * HOUR))
+    assert refresh(lake, RECIPE, DAY, compute) == Refreshed(1, 23, 2)
+    assert lake.scan(FEATURES).collect().height == 2
+
+
+def test_hours_that_were_found_unsound_are_computed_again(lake: Lake) -> None:
+    refresh(lake, RECIPE, DAY, compute)
+    void(lake, "features", Span(START + 9 * HOUR, START + 12 * HOUR))
+    assert refresh(lake, RECIPE, DAY, compute) == Refreshed(3, 21, 2)

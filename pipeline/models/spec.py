@@ -13,6 +13,8 @@ from pipeline.errors import UsageError
 MODEL_NAME: Final = "pool-outcome"
 MODEL: Final = "model"
 """The trained model among the predictors of an evaluation; the others are baselines."""
+BASELINES: Final = ("class_prior", "majority", "one_feature_rule")
+"""What stands beside the model in every evaluation, and what a first champion must beat."""
 LAST_BLOCK: Final = "last_block"
 """The block that only the final evaluation touches; the others are walk-forward folds."""
 

@@ -27,20 +27,31 @@ def training_requests(n_labels: Mapping[str, int], cursor: str | None) -> tuple[
 
     >>> asked, cursor = training_requests({"geckoterminal": 1200}, None)
     >>> [r.key for r in asked]
-    ['geckoterminal:1200']
+    ['geckoterminal:1:1200']
     >>> training_requests({"geckoterminal": 2100}, cursor)[0]
     []
     >>> training_requests({"geckoterminal": 2200}, cursor)[0][0].n_labels
     2200
     """
-    seen: dict[str, int] = json.loads(cursor) if cursor else {}
+    seen = _state(cursor)
     requests = []
     for source, n in sorted(n_labels.items()):
         if source.startswith("simulation:"):
             continue
+        known, n_requests = seen.get(source, (0, 0))
         # Labels may become fewer (a recording withdrawn, a rule changed): count anew from there, do not wait for ever.
-        seen[source] = min(seen.get(source, 0), n)
-        if n - seen[source] >= LABELS_PER_TRAINING:
-            seen[source] = n
-            requests.append(TrainingRequest(source, n, f"{source}:{n}"))
+        known = min(known, n)
+        if n - known >= LABELS_PER_TRAINING:
+            known, n_requests = n, n_requests + 1
+            requests.append(TrainingRequest(source, n, f"{source}:{n_requests}:{n}"))
+        seen[source] = (known, n_requests)
     return requests, json.dumps(seen, sort_keys=True)
+
+
+def _state(cursor: str | None) -> dict[str, tuple[int, int]]:
+    """Labels known and requests made at the last request, a source each; a damaged cursor is as good as none."""
+    try:
+        told = json.loads(cursor or "{}")
+        return {str(source): (int(known), int(n_requests)) for source, (known, n_requests) in told.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}

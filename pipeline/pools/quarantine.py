@@ -31,7 +31,7 @@ def quarantine_rows(
         pl.lit(source).alias("source"),
         pl.lit(table_name).alias("table_name"),
         "reason",
-        "detail",
+        pl.col("detail").str.replace_all(r"\p{C}", "").str.slice(0, spec.max_record_length),
         clean_text(pl.col("network"), spec),
         clean_text(pl.col("pool"), spec),
         pl.col("event_time").cast(pl.Datetime("us", "UTC")),

@@ -1,9 +1,12 @@
 """The recordings a data folder replays: one link or folder each under `DATA_DIR/recordings`.
 
-Belongs here: which recordings there are and which hours they speak of. Stays out: what is in them (`recording`).
+Belongs here: which recordings there are, reading them together, and which hours they speak of. Stays out: what is in
+one of them (`recording`).
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +16,30 @@ from pipeline.calendars import HOUR, Span, floor
 from pipeline.errors import InputError, UsageError
 from pipeline.pools.recording import RecordedFrames, Recording, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
+from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
+
+
+@dataclass(frozen=True)
+class Told:
+    """A recording that was read: what it tells, and the whole hours its accepted updates speak of."""
+
+    recording: Recording
+    frames: RecordedFrames
+    span: Span
+
+
+def read_told(recording: Recording, spec: PoolsSpec, now: datetime) -> Told:
+    """Read a recording; a time that was refused does not stretch the hours it speaks of.
+
+    Raises:
+        InputError: it cannot be read, or none of its updates can be true.
+    """
+    frames = read_recording(recording, spec, now)
+    if frames.raw_pools.is_empty():
+        reasons = dict(frames.quarantine.group_by("reason").len().sort("reason").iter_rows())
+        raise InputError(f"none of the updates of recording {recording.name!r} can be true; refused: {reasons!r}")
+    first, last = frames.raw_pools["event_time"].sort().gather([0, -1])
+    return Told(recording, frames, Span(floor(first, HOUR), floor(last, HOUR) + HOUR))
 
 
 class Shelf:
@@ -25,27 +52,33 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def register(self, path: Path) -> Recording:
-        """Put the recording at `path` on the shelf under its own name; the files stay where they are.
+    def register(self, path: Path, spec: PoolsSpec, now: datetime) -> Told:
+        """Read the recording at `path` to its end, then put it on the shelf; the files stay where they are.
 
         Raises:
-            InputError: `path` is no readable recording.
-            UsageError: another recording has that name already.
+            InputError: `path` is no readable recording, or nothing in it can be true.
+            UsageError: another recording has its name or its source already.
         """
-        recording = open_recording(path)
-        link = self.folder / recording.name
+        told = read_told(open_recording(path), spec, now)
+        link = self.folder / told.recording.name
         if link.resolve() == path.resolve():
-            return recording
+            return told
         if link.is_symlink() and not link.exists():
             link.unlink()  # what it pointed to is gone; the name is free again
         if link.exists() or link.is_symlink():
             raise UsageError(
-                f"a recording named {recording.name!r} is registered from {str(link.resolve())!r}, not from "
+                f"a recording named {told.recording.name!r} is registered from {str(link.resolve())!r}, not from "
                 f"{str(path)!r}: rename the folder, or remove the link {str(link)!r}"
+            )
+        twins = [r.path for r in self.recordings() if r.source == told.recording.source]
+        if twins:
+            raise UsageError(
+                f"{str(path)!r} and {str(twins[0])!r} both are {told.recording.source!r}, so their pools could not be "
+                f"told apart: simulate with another seed, or remove {str(twins[0])!r}"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve(), target_is_directory=True)
-        return recording
+        return told
 
     def recordings(self) -> tuple[Recording, ...]:
         """Every recording on the shelf, in the order of their names.
@@ -55,47 +88,41 @@ class Shelf:
         """
         if not self.folder.is_dir():
             return ()
-        return tuple(open_recording(path) for path in sorted(self.folder.iterdir()) if not path.name.startswith("."))
+        return tuple(self._opened(path) for path in sorted(self.folder.iterdir()) if not path.name.startswith("."))
+
+    def _opened(self, path: Path) -> Recording:
+        try:
+            return open_recording(path)
+        except InputError as error:
+            raise InputError(
+                f"a registered recording cannot be read: {error}. Bring it back, or remove {str(path)!r}"
+            ) from error
+
+    def read(self, spec: PoolsSpec, now: datetime) -> list[Told]:
+        """Everything every recording on the shelf tells.
+
+        Raises:
+            UsageError: there is no recording to read.
+            InputError: one of them can no longer be read.
+        """
+        recordings = self.recordings()
+        if not recordings:
+            raise UsageError(
+                "no recording is registered, so there is nothing to read: run `poolcast recordings import DIR`"
+            )
+        return [read_told(recording, spec, now) for recording in recordings]
 
 
-def read_all(recordings: tuple[Recording, ...], spec: PoolsSpec, now: datetime) -> RecordedFrames:
-    """The frames of several recordings as one; refused records keep their source.
-
-    Raises:
-        UsageError: there is no recording to read.
-    """
-    if not recordings:
-        raise UsageError(
-            "no recording is registered, so there is nothing to read: run `poolcast recordings import DIR`"
-        )
-    read = [read_recording(recording, spec, now) for recording in recordings]
+def together(told: Sequence[Told]) -> RecordedFrames:
+    """The frames of several recordings as one; every row names its source."""
     return RecordedFrames(
-        pl.concat(r.raw_pools for r in read), pl.concat(r.pools for r in read), pl.concat(r.quarantine for r in read)
+        pl.concat([RAW_POOLS.empty(), *(t.frames.raw_pools for t in told)]),
+        pl.concat([POOLS.empty(), *(t.frames.pools for t in told)]),
+        pl.concat([QUARANTINE.empty(), *(t.frames.quarantine for t in told)]),
     )
 
 
-def recorded_span(recording: Recording) -> Span:
-    """The whole hours a recording speaks of, from its earliest to its latest update.
-
-    Raises:
-        InputError: it holds no update at all.
-    """
-    bounds = (
-        pl.scan_parquet(recording.path / "reserves.parquet")
-        .select(first=pl.col("time").min(), last=pl.col("time").max())
-        .collect()
-    )
-    first, last = bounds.row(0)
-    if first is None:
-        raise InputError(f"recording {recording.name!r} holds no reserve update, so there is no time to replay")
-    return Span(floor(first, HOUR), floor(last, HOUR) + HOUR)
-
-
-def content_at(recordings: dict[str, Span], hour: datetime) -> str:
-    """A hash of the recordings that speak of `hour`: what an hour of raw records depends on.
-
-    Args:
-        recordings: content hash of each recording -> the hours it speaks of.
-    """
-    speaking = sorted(sha256 for sha256, span in recordings.items() if span.start <= hour < span.end)
-    return hashlib.sha256(" ".join(speaking).encode()).hexdigest()
+def content_at(told: Sequence[Told], hour: datetime) -> str:
+    """A hash of the recordings that speak of `hour`: what an hour of raw records depends on."""
+    speaking = sorted(f"{t.recording.source} {t.recording.sha256}" for t in told if t.span.start <= hour < t.span.end)
+    return hashlib.sha256("\n".join(speaking).encode()).hexdigest()

@@ -4,12 +4,13 @@ Belongs here: the rule of succession and the comparisons it rests on. Stays out:
 the record of moves (`ledger`) and the alias (`registry`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
+from pipeline.errors import InputError
 from pipeline.promotion.gate import Verdict, comparison_row, first_champion_verdict
 from pipeline.promotion.losses import compare_evaluations
 from pipeline.promotion.spec import PromotionSpec
@@ -37,6 +38,7 @@ class Judged:
 def judge(
     evaluations: Mapping[str, pl.DataFrame],
     *,
+    baselines: Collection[str],
     version: int,
     source: str,
     incumbent: Incumbent | None,
@@ -48,12 +50,21 @@ def judge(
     Args:
         evaluations: predictor -> its out-of-sample predictions on the same rows (`pool`, `time`, `horizon`, `label`,
             `p_CLASS` columns); `model` is the challenger, the others are baselines.
+        baselines: those that must be there, all of them: a baseline that is missing was not beaten.
         version: the challenger's version in the registry.
         source: what the challenger learned from.
         incumbent: the champion; None while there is none.
         known_at: when the verdict is reached, UTC.
         spec: the gate's numbers.
+
+    Raises:
+        InputError: the predictions of a baseline or of the model are not there.
     """
+    if set(evaluations) != {MODEL, *baselines}:
+        raise InputError(
+            f"judged version {version}: expected the predictions of {[MODEL, *baselines]!r}, found "
+            f"{sorted(evaluations)!r}; the evidence is incomplete, train again"
+        )
     compared = {
         f"baseline:{name}": compare_evaluations(evaluations[MODEL], frame, spec)
         for name, frame in evaluations.items()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from assets.models import frozen
+from pipeline.calendars import FixedClock
 from pipeline.lake import Lake
 from pipeline.tables import OUTCOMES, TABLES
 
@@ -78,14 +82,23 @@ def test_anyone_can_recompute_the_figures_from_the_evaluation_file(first: tuple[
     assert figures["roc_auc/RUG"]["value"] == pytest.approx(auc, abs=1e-9)
 
 
-def test_the_evaluation_is_out_of_sample_and_last_in_time(first: tuple[Path, dict[str, Any]]) -> None:
+def test_the_evaluation_is_the_newest_pools_and_later_than_everything_the_model_learned_from(
+    first: tuple[Path, dict[str, Any]],
+) -> None:
     data_dir, _ = first
     lake = tables(data_dir)
-    evaluated = lake["evaluations"]
-    births = lake["pools"].select("pool", "created_at")
-    edge = evaluated.join(births, on="pool")["created_at"].min()
-    later = births.filter(pl.col("created_at") >= edge)["pool"]
-    assert set(evaluated["pool"]) <= set(later)
+    frozen_set = frozen(Lake(data_dir / "lake"), "simulation:7", FixedClock(datetime(2024, 3, 11, tzinfo=UTC)))
+    evaluated = lake["evaluations"].filter(pl.col("predictor") == "model")
+    rows = frozen_set.frame.sort("created_at")
+    edge = rows.join(evaluated, on="pool", how="semi")["created_at"].min()
+    newest = rows.filter(pl.col("created_at") >= edge)
+    assert set(newest["pool"]) == set(evaluated["pool"])
+    assert 0.25 < newest["pool"].n_unique() / rows["pool"].n_unique() < 0.35
+    assert evaluated.height == newest.height
+    learned = rows.filter(pl.col("label_end") < edge, ~pl.col("base_token").is_in(newest["base_token"].implode()))
+    assert learned.height > 200
+    params = lake["figures"].filter(pl.col("block") == "last_block")
+    assert set(params["n_rows"]) <= {newest.height, newest.filter(pl.col("decision_age_hours") == 1).height}
 
 
 def test_the_champion_is_the_evaluated_model_or_there_is_a_reason(first: tuple[Path, dict[str, Any]]) -> None:
@@ -138,9 +151,20 @@ def kill_when(arguments: list[str], is_time: Callable[[str], bool], delay: float
     process.stderr.close()
 
 
+def test_lost_evidence_and_predictions_of_the_last_block_are_made_again(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    before = tables(data_dir)
+    for name in ("figures", "evaluations"):
+        shutil.rmtree(data_dir / "lake" / name)
+    again = demo(data_dir)
+    assert again["model"]["sha256"] == report["model"]["sha256"]
+    after = tables(data_dir)
+    assert all(after[name].equals(before[name]) for name in ("figures", "evaluations", "deployments", "comparisons"))
+
+
 @pytest.mark.parametrize(
     ("step", "delay"),
-    [("raw_pools", 0.3), ("snapshots", 0.2), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
+    [("raw_pools", 0.3), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
 )
 def test_killed_at_a_stage_and_started_again_it_ends_like_an_undisturbed_run(
     first: tuple[Path, dict[str, Any]], server_folder: Path, step: str, delay: float

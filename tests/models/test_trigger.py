@@ -41,3 +41,15 @@ def test_fewer_labels_than_before_count_anew() -> None:
 
 def test_a_simulation_never_asks() -> None:
     assert training_requests({"simulation:7": 100_000}, None)[0] == []
+
+
+def test_labels_that_fall_and_rise_again_to_the_same_number_ask_under_another_key() -> None:
+    first, cursor = training_requests({"a": 1_200}, None)
+    _, cursor = training_requests({"a": 100}, cursor)
+    again, _ = training_requests({"a": 1_200}, cursor)
+    assert {r.key for r in first}.isdisjoint(r.key for r in again)
+
+
+def test_a_damaged_cursor_is_as_good_as_none() -> None:
+    for damaged in ("{", "[]", '{"a": 3}', '{"a": ["x", 1]}'):
+        assert training_requests({"a": 1_000}, damaged)[0] == training_requests({"a": 1_000}, None)[0]

@@ -9,6 +9,7 @@ import pytest
 
 from assets.hours import span_of
 from pipeline.calendars import HOUR, Span
+from pipeline.labels.spec import LabelsSpec
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
 from sensors.clockwork import every_five_minutes, every_sunday
@@ -44,7 +45,7 @@ def test_a_thousand_new_labels_ask_for_training_of_their_source(lake: Lake) -> N
     lake.append(LABELS, labels(1_000))
     result = ask(lake, None)
     (request,) = result.run_requests or ()
-    assert request.run_key == "recording:a:1000"
+    assert request.run_key == "recording:a:1:1000"
     assert request.run_config == {"resources": {"source": {"config": {"name": "recording:a"}}}}
 
 
@@ -59,7 +60,7 @@ def test_the_cursor_survives_a_restart_and_nothing_is_asked_twice(lake: Lake) ->
     assert not ask(lake, cursor).run_requests
     lake.append(LABELS, labels(2_000))
     (request,) = ask(lake, cursor).run_requests or ()
-    assert request.run_key == "recording:a:2000"
+    assert request.run_key == "recording:a:2:2000"
 
 
 def test_an_empty_lake_asks_for_nothing(lake: Lake) -> None:
@@ -71,7 +72,7 @@ def test_collection_asks_for_the_running_hour_and_the_day_whose_labels_mature() 
     request = every_five_minutes(context)
     assert isinstance(request, dg.RunRequest)
     now = datetime(2024, 3, 2, 10, tzinfo=UTC)
-    assert span_of(request.tags) == Span(now - 25 * HOUR, now + HOUR)
+    assert span_of(request.tags) == Span(now - LabelsSpec().maturity - HOUR, now + HOUR)
 
 
 def test_sunday_without_labels_says_why_nothing_is_trained(lake: Lake) -> None:

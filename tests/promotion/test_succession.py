@@ -1,0 +1,76 @@
+"""Who may take over from whom."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.promotion.spec import PromotionSpec
+from pipeline.promotion.succession import Incumbent, Judged, judge
+
+NOW = datetime(2024, 3, 1, tzinfo=UTC)
+BASELINES = ("prior", "rule")
+SPEC = PromotionSpec(n_resamples=200)
+
+
+def said(confidence: float) -> pl.DataFrame:
+    """Two hundred pools, of which every second is a rug; the right class gets `confidence`."""
+    labels = ["RUG", "STABLE"] * 100
+    return pl.DataFrame(
+        {
+            "pool": [f"p{i}" for i in range(200)],
+            "time": [NOW + timedelta(minutes=5 * i) for i in range(200)],
+            "horizon": [24] * 200,
+            "label": labels,
+            "p_RUG": [confidence if label == "RUG" else 1 - confidence for label in labels],
+            "p_STABLE": [confidence if label == "STABLE" else 1 - confidence for label in labels],
+        }
+    )
+
+
+def judged(source: str = "recording:a", incumbent: Incumbent | None = None, model: float = 0.9) -> Judged:
+    evaluations = {"model": said(model), "prior": said(0.5), "rule": said(0.6)}
+    return judge(
+        evaluations, baselines=BASELINES, version=3, source=source, incumbent=incumbent, known_at=NOW, spec=SPEC
+    )
+
+
+def test_the_first_champion_beats_every_baseline() -> None:
+    done = judged()
+    assert done.verdict.is_promoted
+    assert done.comparisons["opponent"].to_list() == ["baseline:prior", "baseline:rule"]
+
+
+def test_a_model_that_loses_to_one_baseline_is_not_promoted() -> None:
+    assert not judged(model=0.55).verdict.is_promoted
+
+
+def test_a_baseline_that_is_missing_was_not_beaten() -> None:
+    with pytest.raises(InputError, match="incomplete"):
+        judge(
+            {"model": said(0.9), "prior": said(0.5)}, baselines=BASELINES, version=3, source="recording:a",
+            incumbent=None, known_at=NOW, spec=SPEC,
+        )  # fmt: skip
+
+
+def test_a_real_model_replaces_a_simulated_champion_and_says_so() -> None:
+    verdict = judged(incumbent=Incumbent(1, "simulation:7")).verdict
+    assert verdict.is_promoted
+    assert "replaces version 1, which learned from simulation:7" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("source", "incumbent", "why"),
+    [
+        ("simulation:7", Incumbent(1, "recording:a"), "never replaces"),
+        ("recording:a", Incumbent(1, "recording:a"), "shadow"),
+        ("simulation:8", Incumbent(1, "simulation:7"), "shadow"),
+        ("recording:a", Incumbent(3, "recording:a"), "in charge already"),
+        ("recording:a", Incumbent(1, "unknown"), "shadow"),
+    ],
+)
+def test_nobody_else_takes_over_however_good(source: str, incumbent: Incumbent, why: str) -> None:
+    verdict = judged(source, incumbent, model=0.99).verdict
+    assert not verdict.is_promoted
+    assert why in verdict.reason
