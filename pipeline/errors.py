@@ -8,7 +8,6 @@
         ├── InputError            what was read is not what it claims to be
         ├── StorageError          the lake cannot hold or give what was asked
         │   └── StorageFullError  the disk is full; what was committed before is intact
-        ├── LeakError             a canary sang: a number would have been an artefact
         ├── RegistryError         the model registry holds not what the ledger says
         └── ServiceError          a server of ours did not start, or its port is taken
 
@@ -46,10 +45,6 @@ class StorageError(PermanentError):
 
 class StorageFullError(StorageError):
     """No space is left; what was committed before is intact."""
-
-
-class LeakError(PermanentError):
-    """A leak canary sang: the figures would have been artefacts."""
 
 
 class RegistryError(PermanentError):

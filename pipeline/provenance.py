@@ -70,7 +70,8 @@ def code_of(stage: str, *specs: Any) -> str:
     """
     root = Path(__file__).parent
     digest = hashlib.sha256(repr(_versions()).encode())
-    for path in [root / "tables.py", root / "calendars.py", *sorted((root / stage).glob("**/*.py"))]:
+    vocabulary = sorted((root / "tables").glob("*.py"))
+    for path in [*vocabulary, root / "calendars.py", *sorted((root / stage).glob("**/*.py"))]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     for spec in specs:
         digest.update(json.dumps(asdict(spec), sort_keys=True, default=str).encode())

@@ -5,7 +5,6 @@ start are given. Stays out: what the science is (`pipeline/<stage>/spec.py`) and
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +86,6 @@ class Settings:
     def lake(self) -> Path:
         """The folder of our Delta tables, one folder a table."""
         return self.data_dir / "lake"
-
-    def bins(self, source: str) -> Path:
-        """The QLib provider folder of one source (`recording:NAME`, `simulation:SEED`)."""
-        return self.data_dir / "bins" / re.sub(r"[^A-Za-z0-9_.-]", "_", source)
 
     @property
     def postgres_dir(self) -> Path:

@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pipeline.errors import LeakError
 from pipeline.models.learner import Classes, Floats, Learner, matrix
 from pipeline.models.metrics import roc_auc
 from pipeline.models.spec import CanarySpec
@@ -57,16 +56,6 @@ def run_canaries(training_set: TrainingSet, future_cuts: Sequence[CanaryResult] 
     """Permuted labels, the planted future, and the future cuts that the caller checked with `check_future_cut`."""
     results = (check_permuted_labels(training_set), *check_future_columns(training_set), *future_cuts)
     return CanaryReport(training_set.training_set_id, results)
-
-
-def require(report: CanaryReport) -> None:
-    """Let a quiet report pass.
-
-    Raises:
-        LeakError: a canary sang; the message holds every canary's words.
-    """
-    if not report.is_passed:
-        raise LeakError(f"training set {report.training_set_id!r} is not fit to train on:\n{report.words}")
 
 
 def check_permuted_labels(training_set: TrainingSet) -> CanaryResult:

@@ -16,7 +16,6 @@ type Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 OVERALL: Final = "all"
 MACRO: Final = "macro"
-PER_CLASS: Final = ("precision", "recall", "f1", "roc_auc", "pr_auc", "brier", "ece")
 MURPHY: Final = ("brier_reliability", "brier_resolution", "brier_uncertainty", "brier_within_bins")
 
 

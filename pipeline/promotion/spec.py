@@ -5,7 +5,6 @@ Stays out: how the rule is applied (`gate`), and which versions it was applied t
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from pipeline.errors import UsageError
 
@@ -39,6 +38,3 @@ class PromotionSpec:
                 f"no verdict can be reached under {self!r}: it needs gain in [0, 1), confidence in (0, 1), at least"
                 " 100 draws and 2 pools"
             )
-
-
-PROMOTION: Final = PromotionSpec()

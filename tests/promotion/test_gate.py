@@ -9,7 +9,7 @@ from scipy import stats
 
 from pipeline.errors import InputError, UsageError
 from pipeline.promotion.gate import compare_offline, comparison_row, first_champion_verdict, mcnemar_exact
-from pipeline.promotion.spec import PROMOTION, PromotionSpec
+from pipeline.promotion.spec import PromotionSpec
 from pipeline.tables import COMPARISONS
 
 SMALL = PromotionSpec(min_pools=2, n_resamples=500)
@@ -142,10 +142,10 @@ def test_a_large_gain_that_may_be_luck_does_not_pass():
 
 
 def test_a_handful_of_pools_proves_nothing_however_large_the_gain():
-    done = compare(np.full(29, 0.1), np.ones(29), PROMOTION)
+    done = compare(np.full(29, 0.1), np.ones(29), PromotionSpec())
     assert done.gain == pytest.approx(0.9)
     assert not done.is_passed
-    assert compare(np.full(30, 0.1), np.ones(30), PROMOTION).is_passed
+    assert compare(np.full(30, 0.1), np.ones(30), PromotionSpec()).is_passed
 
 
 def test_the_first_champion_must_beat_every_baseline():

@@ -1,0 +1,95 @@
+"""Every table: its columns, dtypes, units, key, partition columns and as-of column. The vocabulary.
+
+Belongs here: what a column is called, means, may hold. The expectation suites, the docs, Dagster's column
+schemas and the lake's own checks are all made from these specs, so a fact about a column is written once.
+Stays out: how a value is computed (the stages) and when (the graph).
+
+Three words on time, the same in every table: `event_time` is when the row was true, `known_at` is when we
+learned it, and a table's `as_of` column is what a reader must compare with the moment of decision.
+"""
+
+from typing import Final
+
+from pipeline.errors import UsageError
+from pipeline.tables.columns import (
+    EVENT_TIME,
+    HORIZONS_HOURS,
+    KNOWN_AT,
+    NETWORK,
+    OUTCOMES,
+    POOL,
+    POOL_KEY,
+    POOL_TIME_KEY,
+    SOURCE,
+    UTC,
+    WINDOWS_MINUTES,
+    Column,
+    Table,
+)
+from pipeline.tables.decided import (
+    BIN_EXPORTS,
+    COMPARISONS,
+    DEPLOYMENTS,
+    EVALUATIONS,
+    FIGURES,
+    PARTITIONS,
+    PREDICTIONS,
+    TRAINING_SETS,
+)
+from pipeline.tables.learned import CENSOR_REASONS, FEATURES, LABEL_STATUS, LABELS
+from pipeline.tables.observed import CANDLES, POOLS, QUARANTINE, RAW_POOLS, SNAPSHOTS
+
+TABLES: Final = {
+    t.name: t
+    for t in (
+        RAW_POOLS, POOLS, CANDLES, QUARANTINE, SNAPSHOTS, FEATURES, LABELS, BIN_EXPORTS, TRAINING_SETS,
+        EVALUATIONS, FIGURES, PREDICTIONS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
+    )
+}  # fmt: skip
+
+
+def table(name: str) -> Table:
+    """The table called `name`.
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    if name not in TABLES:
+        raise UsageError(f"there is no table {name!r}; there are {sorted(TABLES)}")
+    return TABLES[name]
+
+
+__all__ = [
+    "BIN_EXPORTS",
+    "CANDLES",
+    "CENSOR_REASONS",
+    "COMPARISONS",
+    "DEPLOYMENTS",
+    "EVALUATIONS",
+    "EVENT_TIME",
+    "FEATURES",
+    "FIGURES",
+    "HORIZONS_HOURS",
+    "KNOWN_AT",
+    "LABELS",
+    "LABEL_STATUS",
+    "NETWORK",
+    "OUTCOMES",
+    "PARTITIONS",
+    "POOL",
+    "POOLS",
+    "POOL_KEY",
+    "POOL_TIME_KEY",
+    "PREDICTIONS",
+    "QUARANTINE",
+    "RAW_POOLS",
+    "SNAPSHOTS",
+    "SOURCE",
+    "TABLES",
+    "TRAINING_SETS",
+    "UTC",
+    "WINDOWS_MINUTES",
+    "Column",
+    "Table",
+    "table",
+]

@@ -1,0 +1,112 @@
+"""What a column and a table are, and the columns that many tables share.
+
+Stays out: the tables themselves (`observed`, `learned`, `decided`).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from pipeline.errors import UsageError
+
+UTC: Final = pl.Datetime("us", "UTC")
+
+OUTCOMES: Final = ("RUG", "MOON", "PUMP", "RISE", "STABLE", "DIP", "DECLINE")
+"""What may become of a pool, in the order of a model's classes; thresholds are in `pipeline.labels.spec`."""
+
+HORIZONS_HOURS: Final = (1, 6, 24)
+WINDOWS_MINUTES: Final = {"m5": 5, "h1": 60, "h6": 360, "h24": 1440}
+"""The trailing windows of a snapshot, named as the GeckoTerminal API names them."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds and what it may hold.
+
+    `minimum` and `maximum` are inclusive and in the column's own unit; `values` closes a text column.
+    """
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its grain in words, its columns, and which of them identify, place and date a row.
+
+    `time` is the column the table is laid out and replaced by (None: the table does not follow time),
+    `partition_by` are the lake's folders (`day` is derived from `time`), `as_of` is the column the
+    point-in-time join compares with the moment of decision.
+    """
+
+    name: str
+    stage: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    time: str | None = "event_time"
+    as_of: str = "known_at"
+    partition_by: tuple[str, ...] = ("day", "network")
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Column names and dtypes, in order."""
+        return pl.Schema({c.name: c.dtype for c in self.columns})
+
+    def column(self, name: str) -> Column:
+        """The column called `name`.
+
+        Raises:
+            UsageError: the table has no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise UsageError(f"table {self.name!r} has no column {name!r}; it has {[c.name for c in self.columns]}")
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of the table without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+
+def time_column(name: str, meaning: str, *, nullable: bool = False) -> Column:
+    """A moment, UTC."""
+    return Column(name, UTC, meaning, "UTC", nullable=nullable)
+
+
+def text_column(name: str, meaning: str, *, nullable: bool = False, values: tuple[str, ...] | None = None) -> Column:
+    """A text, of a closed list if `values` are given."""
+    return Column(name, pl.String(), meaning, nullable=nullable, values=values)
+
+
+def real_column(
+    name: str, meaning: str, unit: str, low: float | None = None, high: float | None = None, *, nullable: bool = True
+) -> Column:
+    """A number with a unit; null unless it must be there."""
+    return Column(name, pl.Float64(), meaning, unit, nullable=nullable, minimum=low, maximum=high)
+
+
+def count_column(name: str, meaning: str, unit: str = "", *, nullable: bool = False, low: float = 0) -> Column:
+    """A whole number, not negative."""
+    return Column(name, pl.Int64(), meaning, unit, nullable=nullable, minimum=low)
+
+
+def flag_column(name: str, meaning: str, *, nullable: bool = True) -> Column:
+    """A yes or no."""
+    return Column(name, pl.Boolean(), meaning, nullable=nullable)
+
+
+SOURCE = text_column("source", "who told us: `geckoterminal`, `recording:NAME` or `simulation:SEED`")
+NETWORK = text_column("network", "the chain, as GeckoTerminal names it")
+POOL = text_column("pool", "the pool's address; the statistical unit")
+EVENT_TIME = time_column("event_time", "when the row was true")
+KNOWN_AT = time_column("known_at", "when we learned it; never before it was true")
+POOL_KEY = ("source", "network", "pool")
+POOL_TIME_KEY = (*POOL_KEY, "event_time")
