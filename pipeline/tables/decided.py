@@ -1,4 +1,4 @@
-"""What was made, said and decided: exports, training sets, evidence, predictions, verdicts, moves, the lake's record."""
+"""What was made, said and decided: exports, training sets, evidence, predictions, verdicts, moves, the record."""
 
 import polars as pl
 
