@@ -79,9 +79,8 @@ def write_recording(market: SimulatedMarket, directory: Path, spec: SimulationSp
         (beside / SIMULATION_FILE).write_text(said)
         beside.chmod(0o755)  # mkdtemp makes it private, a recording is not
         beside.rename(directory)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)  # gone already where the rename came through
     return open_recording(directory)
 
 
