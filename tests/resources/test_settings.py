@@ -34,7 +34,3 @@ def test_processes_of_ours_call_nobody_and_load_no_pickles() -> None:
     assert found["GX_ANALYTICS_ENABLED"] == "false"
     assert found["MLFLOW_TRACKING_URI"] == "http://registry"
     assert found["DAGSTER_HOME"] == "/data/dagster"
-
-
-def test_the_name_of_a_source_never_leaves_the_folder_of_bins() -> None:
-    assert Settings(Path("/data")).bins("recording:../../etc").parent == Path("/data/bins")
