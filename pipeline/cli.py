@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from pipeline.lake import Lake
+    from pipeline.pools.recording import RecordedFrames, Recording
     from resources.settings import Settings
 
 app = typer.Typer(
@@ -148,7 +149,7 @@ def import_recording(
     told = Shelf(settings.recordings).register(folder, PoolsSpec(), SystemClock().now())
     with _instance(settings) as (defs, instance, tags):
         replay(defs, instance, told, assets=("raw_pools", "pools", "candles"), tags=tags)
-    _show_description(folder, as_json=False)
+    _show_description(told.recording, told.frames, as_json=False)
 
 
 @recordings.command("describe")
@@ -157,7 +158,13 @@ def describe_recording(
     as_json: AsJson = False,
 ) -> None:
     """Say what a recording holds, what would be refused and why. Nothing is imported."""
-    _show_description(folder, as_json=as_json)
+    from pipeline.calendars import SystemClock
+    from pipeline.pools.recording import open_recording, read_recording
+    from pipeline.pools.spec import PoolsSpec
+
+    recording = open_recording(folder)
+    frames = read_recording(recording, PoolsSpec(), SystemClock().now())
+    _show_description(recording, frames, as_json=as_json)
 
 
 @models.command("evaluate")
@@ -276,13 +283,10 @@ def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
     return table
 
 
-def _show_description(folder: Path, *, as_json: bool) -> None:
-    from pipeline.calendars import SystemClock
-    from pipeline.pools.recording import describe, open_recording, read_recording
-    from pipeline.pools.spec import PoolsSpec
+def _show_description(recording: "Recording", frames: "RecordedFrames", *, as_json: bool) -> None:
+    from pipeline.pools.recording import describe
 
-    recording = open_recording(folder)
-    told = describe(read_recording(recording, PoolsSpec(), SystemClock().now()))
+    told = describe(frames)
     if as_json:
         _print_json({"name": recording.name, "source": recording.source, "sha256": recording.sha256, **told})
         return

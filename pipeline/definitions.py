@@ -1,6 +1,6 @@
 """The roof: wires assets, checks, sensors, schedules and doors, and lays policy over all of them.
 
-Policy is written here once for every asset: its group, owner, kinds, cadence, retries, columns. Nothing heavy is
+Policy is written here once for every asset: its group, owner, kinds, cadence, columns. Nothing heavy is
 imported while this loads: MLflow, Great Expectations and QLib are paid for where they are used.
 """
 
@@ -22,24 +22,24 @@ STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictio
 TABLE_OF = {"qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments"}
 """The table an asset writes, where the two have different names."""
 
+COLLECTION = ("raw_pools", "pools", "candles", "snapshots", "features", "labels")
+TRAINING = ("training_set", "outcome_model", "champion", "predictions")
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"
 CADENCE = {
-    **dict.fromkeys(("raw_pools", "pools", "candles", "snapshots", "features", "labels"), HOURLY),
-    **dict.fromkeys(("training_set", "outcome_model", "champion", "predictions"), WEEKLY),
+    **dict.fromkeys(COLLECTION, HOURLY),
+    **dict.fromkeys(TRAINING, WEEKLY),
     "pools": "with every collection; a pool is added once and updated in place",
     "qlib_bins": "when somebody asks; an export that would be the same is not written again",
 }
 KINDS = {
-    **{name: {"polars", "deltalake"} for name in ("raw_pools", "pools", "candles", "snapshots", "features", "labels")},
+    **{name: {"polars", "deltalake"} for name in COLLECTION},
     "qlib_bins": {"qlib"},
     "training_set": {"polars", "deltalake"},
     "outcome_model": {"xgboost", "mlflow"},
     "champion": {"mlflow", "deltalake"},
     "predictions": {"xgboost", "deltalake"},
 }
-TRAINING = ("training_set", "outcome_model", "champion", "predictions")
-COLLECTION = ("raw_pools", "pools", "candles", "snapshots", "features", "labels")
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

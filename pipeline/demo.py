@@ -83,12 +83,9 @@ def run_demo(
 def build_report(lake: Lake, recording: Recording, replayed: Replayed) -> dict[str, Any]:
     """What the loop did and what came of it."""
     said = replayed.metadata["outcome_model"]
-    figures = last_block(lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect())
-    at_headline = last_block(
-        lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect(),
-        str(TrainingSpec().headline_age_hours),
-    )
-    by_predictor = nested(figures)
+    figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect()
+    at_headline = last_block(figures, str(TrainingSpec().headline_age_hours))
+    by_predictor = nested(last_block(figures))
     return {
         "recording": {"name": recording.name, "source": recording.source, "sha256": recording.sha256},
         "run_id": replayed.run_id,

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,22 @@ settings.register_profile("poolcast", deadline=None, print_blob=True)
 settings.load_profile("poolcast")
 
 
-@pytest.fixture
-def server_folder() -> Iterator[Path]:
-    """A folder for servers: under root they run as another user, whom pytest's own tmp_path shuts out."""
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="poolcast-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for servers: under root they run as another user, whom pytest's own tmp_path shuts out."""
+    with temporary_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
 def module_server_folder() -> Iterator[Path]:
     """The same, shared by the tests of one module."""
-    folder = Path(tempfile.mkdtemp(prefix="poolcast-test-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder() as folder:
+        yield folder
