@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.models.canaries import CanaryResult
 
 GUARDED = {
-    "raw_pools": "raw_pools",
-    "quarantine": "raw_pools",
+    "reserves": "reserves",
+    "quarantine": "reserves",
     "pools": "pools",
     "candles": "candles",
     "snapshots": "snapshots",

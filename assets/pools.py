@@ -13,15 +13,15 @@ from pipeline.pools import candles as bars
 from pipeline.pools.shelf import Shelf, content_at, together
 from pipeline.pools.spec import PoolsSpec
 from pipeline.provenance import EVER, Input, Recipe, code_of, record_all
-from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
+from pipeline.tables import POOLS, QUARANTINE, RESERVES
 
 SPEC = PoolsSpec()
 CODE = code_of("pools", SPEC)
-CANDLES = Recipe("candles", (Input("raw_pools"), Input("pools", back=EVER)), CODE)
+CANDLES = Recipe("candles", (Input("reserves"), Input("pools", back=EVER)), CODE)
 
 
 @hourly_asset()
-def raw_pools(
+def reserves(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     shelf: dg.ResourceParam[Shelf],
@@ -32,15 +32,15 @@ def raw_pools(
     told = shelf.read(SPEC, wall_clock.now())
     frames = together(told)
     lake.append(QUARANTINE, frames.quarantine)
-    recipe = Recipe("raw_pools", (), CODE, depends_on=lambda hour: content_at(told, hour))
+    recipe = Recipe("reserves", (), CODE, depends_on=lambda hour: content_at(told, hour))
 
     def compute(span: Span) -> pl.DataFrame:
-        return frames.raw_pools.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
+        return frames.reserves.filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
 
     return refreshed(context, lake, recipe, compute)
 
 
-@dg.asset(deps=[raw_pools])
+@dg.asset(deps=[reserves])
 def pools(
     lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], wall_clock: dg.ResourceParam[Clock]
 ) -> dg.MaterializeResult[Any]:
@@ -51,11 +51,11 @@ def pools(
     return dg.MaterializeResult(metadata=frame_metadata(POOLS, frames.pools))
 
 
-@hourly_asset(deps=[raw_pools, pools])
+@hourly_asset(deps=[reserves, pools])
 def candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Five-minute bars of price, volume and reserve. Bars without an update do not exist; none is invented."""
 
     def compute(span: Span) -> pl.DataFrame:
-        return bars.candles(lake.scan(RAW_POOLS, span).collect(), lake.scan(POOLS).collect(), SPEC)
+        return bars.candles(lake.scan(RESERVES, span).collect(), lake.scan(POOLS).collect(), SPEC)
 
     return refreshed(context, lake, CANDLES, compute)

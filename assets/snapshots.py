@@ -11,22 +11,22 @@ from pipeline.lake import Lake
 from pipeline.provenance import Input, Recipe, code_of
 from pipeline.snapshots.snapshots import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
-from pipeline.tables import POOLS, RAW_POOLS
+from pipeline.tables import POOLS, RESERVES
 
 SPEC = SnapshotsSpec()
 SNAPSHOTS = Recipe(
     "snapshots",
-    (Input("raw_pools", back=SPEC.look_back), Input("pools", back=SPEC.look_back)),
+    (Input("reserves", back=SPEC.look_back), Input("pools", back=SPEC.look_back)),
     code_of("snapshots", SPEC),
 )
 
 
-@hourly_asset(deps=["raw_pools", "pools"])
+@hourly_asset(deps=["reserves", "pools"])
 def snapshots(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Price, reserve and trading windows of every followed pool, as often as its tier asks for."""
 
     def compute(span: Span) -> pl.DataFrame:
-        updates = lake.scan(RAW_POOLS, span.widened(back=SPEC.look_back))
+        updates = lake.scan(RESERVES, span.widened(back=SPEC.look_back))
         return take_snapshots(updates, lake.scan(POOLS).collect(), span, SPEC)
 
     return refreshed(context, lake, SNAPSHOTS, compute)

@@ -36,7 +36,7 @@ def main() -> None:
     arguments.add_argument("--disagreements", type=int, default=0, help="list so many pools of each kind")
     given = arguments.parse_args()
     frames = read_recording(open_recording(given.recording), PoolsSpec(), SystemClock().now())
-    bars = candles(frames.raw_pools, frames.pools, PoolsSpec())
+    bars = candles(frames.reserves, frames.pools, PoolsSpec())
     ours = pl.concat(verdicts(frames, bars))
     a = pl.read_csv(given.recording / "labels_a.csv.gz", infer_schema_length=None)
     b = pl.read_csv(given.recording / "labels_b.csv.gz", infer_schema_length=None)
@@ -75,7 +75,7 @@ def verdicts(frames: RecordedFrames, bars: pl.DataFrame) -> list[pl.DataFrame]:
 def decide(frames: RecordedFrames, minutes: int) -> pl.DataFrame:
     """The state of each pool at the first grid point at least `minutes` after its creation."""
     step = timedelta(minutes=SPEC.bar_minutes)
-    updates = frames.raw_pools.select(*POOL_KEY, "event_time", "block", "log_index", "base_reserve", "quote_reserve")
+    updates = frames.reserves.select(*POOL_KEY, "event_time", "block", "log_index", "base_reserve", "quote_reserve")
     when = (pl.col("created_at") + pl.duration(minutes=minutes) - timedelta(microseconds=1)).dt.truncate("5m") + step
     return (
         frames.pools.select(*POOL_KEY, when.alias("event_time"))

@@ -4,6 +4,7 @@ Belongs here: arithmetic on the grid that all stages share, and the one place th
 Stays out: which grid a stage uses (that is its spec), and anything about frames of a particular table.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,14 @@ class Clock(Protocol):
         ...
 
 
+class Timer(Clock, Protocol):
+    """A clock that can also be waited on: the machine's, or a sandbox's, where an hour may pass in a second."""
+
+    def sleep(self, seconds: float) -> None:
+        """Come back when `seconds` have passed on this clock."""
+        ...
+
+
 @dataclass(frozen=True)
 class SystemClock:
     """The machine's clock. Only the roof and the doors may hold one."""
@@ -32,6 +41,10 @@ class SystemClock:
     def now(self) -> datetime:
         """The machine's present moment, timezone-aware UTC."""
         return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Come back when `seconds` have passed."""
+        time.sleep(max(0.0, seconds))
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def import_recording(
     folder: Annotated[Path, typer.Argument(help="A recording: a folder with pools.parquet and reserves.parquet.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Register a recording and import it into the tables raw_pools, pools, candles and quarantine."""
+    """Register a recording and import it into the tables reserves, pools, candles and quarantine."""
     from pipeline.calendars import SystemClock
     from pipeline.pools.shelf import Shelf
     from pipeline.pools.spec import PoolsSpec
@@ -148,7 +148,7 @@ def import_recording(
     settings = _settings(data_dir)
     told = Shelf(settings.recordings).register(folder, PoolsSpec(), SystemClock().now())
     with _instance(settings) as (defs, instance, tags):
-        replay(defs, instance, told, assets=("raw_pools", "pools", "candles"), tags=tags)
+        replay(defs, instance, told, assets=("reserves", "pools", "candles"), tags=tags)
     _show_description(told.recording, told.frames, as_json=False)
 
 

@@ -22,7 +22,7 @@ STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictio
 TABLE_OF = {"qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments"}
 """The table an asset writes, where the two have different names."""
 
-COLLECTION = ("raw_pools", "pools", "candles", "snapshots", "features", "labels")
+COLLECTION = ("reserves", "pools", "candles", "snapshots", "features", "labels")
 TRAINING = ("training_set", "outcome_model", "champion", "predictions")
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"

@@ -28,7 +28,7 @@ from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FIGURES, LABELS, QUARANTIN
 SEED = 7
 SIMULATION = SimulationSpec()
 STEPS = {
-    "pools": ("raw_pools", "pools", "candles"),
+    "pools": ("reserves", "pools", "candles"),
     "snapshots": ("snapshots",),
     "features": ("features",),
     "labels": ("labels",),

@@ -2,12 +2,14 @@
 
     PoolcastError
     ├── TransientError            the same call may succeed later: retry
-    │   └── CommitConflictError   another writer moved the table first, again and again
+    │   ├── CommitConflictError   another writer moved the table first, again and again
+    │   └── SourceError           the API gave no usable answer this time
     └── PermanentError            the same call fails again: say what to change
         ├── UsageError            what was asked for makes no sense (exit status 2)
         ├── InputError            what was read is not what it claims to be
         ├── StorageError          the lake cannot hold or give what was asked
         │   └── StorageFullError  the disk is full; what was committed before is intact
+        ├── RefusedError          the API refuses the request as such (no such pool, no key)
         ├── RegistryError         the model registry holds not what the ledger says
         └── ServiceError          a server of ours did not start, or its port is taken
 
@@ -25,6 +27,10 @@ class TransientError(PoolcastError):
 
 class CommitConflictError(TransientError):
     """Another writer changed the same slice of a table, and kept doing so for every retry."""
+
+
+class SourceError(TransientError):
+    """The API gave no usable answer this time: it was silent, too slow, overloaded, or answered with nonsense."""
 
 
 class PermanentError(PoolcastError):
@@ -45,6 +51,10 @@ class StorageError(PermanentError):
 
 class StorageFullError(StorageError):
     """No space is left; what was committed before is intact."""
+
+
+class RefusedError(PermanentError):
+    """The API refuses the request as such: there is no such thing, or the key does not do."""
 
 
 class RegistryError(PermanentError):

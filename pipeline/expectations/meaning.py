@@ -81,7 +81,7 @@ def _nested(prefix: str, suffix: str, slack: float = 0.0) -> tuple[Rule, ...]:
 
 
 _OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
-    "raw_pools": (
+    "reserves": (
         _iff(
             "base_reserve_before",
             "quote_reserve_before is",

@@ -46,7 +46,7 @@ def trade_columns() -> tuple[pl.Expr, pl.Expr]:
 def candles(updates: pl.DataFrame, pools: pl.DataFrame, spec: PoolsSpec) -> pl.DataFrame:
     """Rows of CANDLES for every bar of `updates` in which a pool had at least one update, ordered by bar and pool.
 
-    `updates` are rows of RAW_POOLS over whole hours, in any order; `pools` rows of POOLS. The price after an update is
+    `updates` are rows of RESERVES over whole hours, in any order; `pools` rows of POOLS. The price after an update is
     quote_reserve / base_reserve; open, high, low and close are over these prices, so the open is the bar's first
     price and not the close before. A bar is known when it ends. `volume_usd` is null where the quote token has no
     USD price.

@@ -1,6 +1,6 @@
 """Recordings: folders of chain events that poolcast replays, read in bulk.
 
-Belongs here: opening a recording, reading it into `raw_pools`, `pools` and `quarantine`, and describing it.
+Belongs here: opening a recording, reading it into `reserves`, `pools` and `quarantine`, and describing it.
 Stays out: which records are credible (`validation`), which recordings there are (`shelf`).
 """
 
@@ -27,7 +27,7 @@ from pipeline.pools.validation import (
     judge_updates,
     note_pools,
 )
-from pipeline.tables import POOLS, RAW_POOLS
+from pipeline.tables import POOLS, RESERVES
 
 POOLS_FILE: Final = "pools.parquet"
 RESERVES_FILE: Final = "reserves.parquet"
@@ -65,9 +65,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class RecordedFrames:
-    """What a recording said, as rows of RAW_POOLS, POOLS and QUARANTINE."""
+    """What a recording said, as rows of RESERVES, POOLS and QUARANTINE."""
 
-    raw_pools: pl.DataFrame
+    reserves: pl.DataFrame
     pools: pl.DataFrame
     quarantine: pl.DataFrame
 
@@ -90,7 +90,7 @@ def open_recording(path: Path) -> Recording:
 def read_recording(recording: Recording, spec: PoolsSpec, now: datetime) -> RecordedFrames:
     """Everything the recording says, parsed: each row is stored, or quarantined with its reason.
 
-    Rows of `raw_pools` are in chain order; `*_before` are the reserves after the pool's
+    Rows of `reserves` are in chain order; `*_before` are the reserves after the pool's
     previous update, also where that one's time was refused.
     A pool without updates stays. Nothing in the recording may be later than `now`.
 
@@ -105,10 +105,10 @@ def read_recording(recording: Recording, spec: PoolsSpec, now: datetime) -> Reco
     quarantine = [
         quarantine_rows(refused_pools, told_pools, source=recording.source, table_name="pools", spec=spec),
         quarantine_rows(notes, told_pools, source=recording.source, table_name="pools", spec=spec),
-        quarantine_rows(refused_updates, told_updates, source=recording.source, table_name="raw_pools", spec=spec),
+        quarantine_rows(refused_updates, told_updates, source=recording.source, table_name="reserves", spec=spec),
     ]
     return RecordedFrames(
-        _as_raw_pools(updates, refused_updates, recording.source),
+        _as_reserves(updates, refused_updates, recording.source),
         _as_pools(pools, recording.source, last if isinstance(last, datetime) else None, spec),
         pl.concat(quarantine),
     )
@@ -116,7 +116,7 @@ def read_recording(recording: Recording, spec: PoolsSpec, now: datetime) -> Reco
 
 def describe(frames: RecordedFrames) -> dict[str, Any]:
     """The recording in figures, JSON-able: pools, updates, span, quarantined by reason, quantiles over pools."""
-    raw, quarantine = frames.raw_pools, frames.quarantine
+    raw, quarantine = frames.reserves, frames.quarantine
     lives = frames.pools.select("network", "pool").join(
         raw.group_by("network", "pool").agg(
             pl.len().alias("n_updates"),
@@ -206,7 +206,7 @@ def _sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _as_raw_pools(updates: pl.DataFrame, refused: pl.DataFrame, source: str) -> pl.DataFrame:
+def _as_reserves(updates: pl.DataFrame, refused: pl.DataFrame, source: str) -> pl.DataFrame:
     """Accepted updates with the reserves before each.
 
     An update whose time alone was refused still tells the reserves: without it the next update would seem to have
@@ -226,9 +226,9 @@ def _as_raw_pools(updates: pl.DataFrame, refused: pl.DataFrame, source: str) -> 
             "pool",
             pl.col("time").alias("event_time"),
             pl.col("time").alias("known_at"),
-            *RAW_POOLS.schema.names()[5:],
+            *RESERVES.schema.names()[5:],
         )
-        .cast(RAW_POOLS.schema)
+        .cast(RESERVES.schema)
     )
 
 

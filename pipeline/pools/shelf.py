@@ -16,7 +16,7 @@ from pipeline.calendars import HOUR, Span, floor
 from pipeline.errors import InputError, UsageError
 from pipeline.pools.recording import RecordedFrames, Recording, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
-from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
+from pipeline.tables import POOLS, QUARANTINE, RESERVES
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def read_told(recording: Recording, spec: PoolsSpec, now: datetime) -> Told:
         InputError: it cannot be read, or none of its updates can be true.
     """
     frames = read_recording(recording, spec, now)
-    if frames.raw_pools.is_empty():
+    if frames.reserves.is_empty():
         reasons = dict(frames.quarantine.group_by("reason").len().sort("reason").iter_rows())
         raise InputError(f"none of the updates of recording {recording.name!r} can be true; refused: {reasons!r}")
-    first, last = frames.raw_pools["event_time"].sort().gather([0, -1])
+    first, last = frames.reserves["event_time"].sort().gather([0, -1])
     return Told(recording, frames, Span(floor(first, HOUR), floor(last, HOUR) + HOUR))
 
 
@@ -116,7 +116,7 @@ class Shelf:
 def together(told: Sequence[Told]) -> RecordedFrames:
     """The frames of several recordings as one; every row names its source."""
     return RecordedFrames(
-        pl.concat([RAW_POOLS.empty(), *(t.frames.raw_pools for t in told)]),
+        pl.concat([RESERVES.empty(), *(t.frames.reserves for t in told)]),
         pl.concat([POOLS.empty(), *(t.frames.pools for t in told)]),
         pl.concat([QUARANTINE.empty(), *(t.frames.quarantine for t in told)]),
     )

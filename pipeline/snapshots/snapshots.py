@@ -35,7 +35,7 @@ def take_snapshots(
     The sampler and its windows are deterministic per pool, so a span cut into pieces gives the same rows as the whole.
 
     Args:
-        updates: RAW_POOLS rows from `span.start - spec.look_back` to `span.end`, in any order; rows outside that,
+        updates: RESERVES rows from `span.start - spec.look_back` to `span.end`, in any order; rows outside that,
             before their pool's birth or of unknown pools are left out.
         pools: POOLS rows.
         span: the moments asked for.

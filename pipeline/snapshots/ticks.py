@@ -67,7 +67,7 @@ def _is_amount(*names: str) -> pl.Expr:
 
 
 def trades() -> list[pl.Expr]:
-    """Expressions `volume`, `buys`, `sells` over RAW_POOLS rows: quote tokens traded, and 1.0 or 0.0.
+    """Expressions `volume`, `buys`, `sells` over RESERVES rows: quote tokens traded, and 1.0 or 0.0.
 
     Quote up and base down is a purchase, quote down and base up a sale, of as many quote tokens as moved; everything
     else moves liquidity. Without a state before there is no trade; with one that cannot be read all three are NaN.
@@ -89,7 +89,7 @@ def trades() -> list[pl.Expr]:
 
 
 def states() -> list[pl.Expr]:
-    """Expressions `base` and `quote` over RAW_POOLS rows: the reserves after the update, NaN where not an amount."""
+    """Expressions `base` and `quote` over RESERVES rows: the reserves after the update, NaN where not an amount."""
     names = {"base": "base_reserve", "quote": "quote_reserve"}
     return [
         pl.when(_is_amount(column)).then(pl.col(column)).otherwise(float("nan")).alias(name)

@@ -37,13 +37,28 @@ from pipeline.tables.decided import (
     TRAINING_SETS,
 )
 from pipeline.tables.learned import CENSOR_REASONS, FEATURES, LABEL_STATUS, LABELS
-from pipeline.tables.observed import CANDLES, POOLS, QUARANTINE, RAW_POOLS, SNAPSHOTS
+from pipeline.tables.observed import (
+    ANSWERS,
+    API_WINDOWS,
+    CANDLES,
+    COLLECTIONS,
+    ENDPOINTS,
+    POOLS,
+    QUARANTINE,
+    RAW_CANDLES,
+    RAW_POOLS,
+    RESERVES,
+    SNAPSHOTS,
+    TOKENS,
+    TRADES,
+)
 
 TABLES: Final = {
     t.name: t
     for t in (
-        RAW_POOLS, POOLS, CANDLES, QUARANTINE, SNAPSHOTS, FEATURES, LABELS, BIN_EXPORTS, TRAINING_SETS,
-        EVALUATIONS, FIGURES, PREDICTIONS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
+        ANSWERS, COLLECTIONS, RAW_POOLS, RESERVES, POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, QUARANTINE,
+        SNAPSHOTS, FEATURES, LABELS, BIN_EXPORTS, TRAINING_SETS, EVALUATIONS, FIGURES, PREDICTIONS, COMPARISONS,
+        DEPLOYMENTS, PARTITIONS,
     )
 }  # fmt: skip
 
@@ -60,11 +75,15 @@ def table(name: str) -> Table:
 
 
 __all__ = [
+    "ANSWERS",
+    "API_WINDOWS",
     "BIN_EXPORTS",
     "CANDLES",
     "CENSOR_REASONS",
+    "COLLECTIONS",
     "COMPARISONS",
     "DEPLOYMENTS",
+    "ENDPOINTS",
     "EVALUATIONS",
     "EVENT_TIME",
     "FEATURES",
@@ -82,10 +101,14 @@ __all__ = [
     "POOL_TIME_KEY",
     "PREDICTIONS",
     "QUARANTINE",
+    "RAW_CANDLES",
     "RAW_POOLS",
+    "RESERVES",
     "SNAPSHOTS",
     "SOURCE",
     "TABLES",
+    "TOKENS",
+    "TRADES",
     "TRAINING_SETS",
     "UTC",
     "WINDOWS_MINUTES",

@@ -55,7 +55,7 @@ def test_every_table_with_an_asset_has_a_blocking_check() -> None:
 
 def test_what_follows_time_is_partitioned_by_hour() -> None:
     hourly = {name for name, node in NODES.items() if node["partitions"] == "hourly"}
-    assert hourly == {"raw_pools", "candles", "snapshots", "features", "labels"}
+    assert hourly == {"reserves", "candles", "snapshots", "features", "labels"}
 
 
 def test_the_code_location_loads_within_three_seconds_and_without_what_is_slow_to_import(tmp_path: Path) -> None:

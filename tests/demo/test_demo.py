@@ -164,7 +164,7 @@ def test_lost_evidence_and_predictions_of_the_last_block_are_made_again(first: t
 
 @pytest.mark.parametrize(
     ("step", "delay"),
-    [("raw_pools", 0.3), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
+    [("reserves", 0.3), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
 )
 def test_killed_at_a_stage_and_started_again_it_ends_like_an_undisturbed_run(
     first: tuple[Path, dict[str, Any]], server_folder: Path, step: str, delay: float

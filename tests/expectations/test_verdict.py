@@ -143,7 +143,7 @@ NEXT_LARGER = {
 }
 PROBABILITIES = {"the probabilities sum to one within 1e-6": ("p_RUG", 1.0)}
 BREAKS: dict[str, dict[str, tuple[str, object]]] = {
-    "raw_pools": {"base_reserve_before is set if and only if quote_reserve_before is": ("quote_reserve_before", None)},
+    "reserves": {"base_reserve_before is set if and only if quote_reserve_before is": ("quote_reserve_before", None)},
     "candles": {
         "low <= high": ("low", 1e9),
         "open <= high": ("open", 1e9),

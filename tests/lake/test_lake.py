@@ -13,7 +13,7 @@ from lake_tables import NOTES, READINGS, START, hours, notes, ordered, readings
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import StorageError, UsageError
 from pipeline.lake import Commit, Lake
-from pipeline.tables import PARTITIONS, POOLS, RAW_POOLS, TABLES
+from pipeline.tables import PARTITIONS, POOLS, RESERVES, TABLES
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def test_equal_rows_of_an_appended_frame_count_once(lake: Lake) -> None:
 
 
 def test_a_stored_key_is_found_on_whatever_day_it_lies_when_time_is_not_in_the_key(lake: Lake) -> None:
-    row = {name: "x" for name, dtype in RAW_POOLS.schema.items() if dtype == pl.String}
-    row |= dict.fromkeys([n for n, d in RAW_POOLS.schema.items() if d.is_numeric()], 1)
+    row = {name: "x" for name, dtype in RESERVES.schema.items() if dtype == pl.String}
+    row |= dict.fromkeys([n for n, d in RESERVES.schema.items() if d.is_numeric()], 1)
     row |= {"event_time": START, "known_at": START}
-    told = pl.DataFrame([row], schema=RAW_POOLS.schema)
-    lake.append(RAW_POOLS, told)
+    told = pl.DataFrame([row], schema=RESERVES.schema)
+    lake.append(RESERVES, told)
     later = told.with_columns(pl.col("event_time") + timedelta(days=3))
-    assert lake.append(RAW_POOLS, later).n_rows == 0
+    assert lake.append(RESERVES, later).n_rows == 0
 
 
 def test_an_empty_frame_makes_no_table_and_no_version(lake: Lake) -> None:

@@ -74,7 +74,7 @@ def read(folder: Path, told_pools: pl.DataFrame, told_updates: pl.DataFrame) -> 
         refused = frames.quarantine.filter(~pl.col("reason").is_in(["decimals_not_credible", "text_cleaned"]))
         n_refused = dict(refused.group_by("table_name").len().iter_rows())
         assert frames.pools.height + n_refused.get("pools", 0) == pools.height
-        assert frames.raw_pools.height + n_refused.get("raw_pools", 0) == updates.height
+        assert frames.reserves.height + n_refused.get("reserves", 0) == updates.height
         assert frames.quarantine["record_id"].n_unique() == frames.quarantine.height
         return frames
 

@@ -51,7 +51,7 @@ def test_a_bad_update_is_quarantined_with_its_reason_and_the_rest_stays(
 ) -> None:
     frames = read(updates=with_value(told_updates, 3, **values))
     assert frames.quarantine["reason"].to_list() == [reason]
-    assert frames.raw_pools.height == 5
+    assert frames.reserves.height == 5
     record = json.loads(frames.quarantine["record"][0])
     assert set(record) == set(told_updates.columns)
 
@@ -72,21 +72,21 @@ def test_a_block_number_beyond_every_chain_is_refused_not_wrapped(read: Read, to
 def test_a_copy_of_an_event_is_kept_once(read: Read, told_updates: pl.DataFrame) -> None:
     frames = read(updates=pl.concat([told_updates, told_updates[2:4], told_updates[2:3]]))
     assert frames.quarantine["reason"].to_list() == ["duplicate"] * 3
-    assert frames.raw_pools.equals(read().raw_pools)
+    assert frames.reserves.equals(read().reserves)
 
 
 def test_events_that_contradict_each_other_are_all_refused(read: Read, told_updates: pl.DataFrame) -> None:
     other = with_value(told_updates[3:4], 0, base_reserve=1.0)
     frames = read(updates=pl.concat([told_updates, told_updates[3:4], other]))
     assert frames.quarantine["reason"].to_list() == ["conflicting_duplicates"] * 3
-    assert frames.raw_pools.height == 5
+    assert frames.reserves.height == 5
 
 
 def test_an_instant_shared_by_two_blocks_is_refused_whole(read: Read, told_updates: pl.DataFrame) -> None:
     stood = told_updates.with_columns(time=pl.when(pl.col("block") > 100).then(START + timedelta(seconds=12)))
     frames = read(updates=stood.with_columns(pl.col("time").fill_null(START)))
     assert frames.quarantine["reason"].to_list() == ["clock_stood_still"] * 4
-    assert frames.raw_pools["block"].to_list() == [100, 100]
+    assert frames.reserves["block"].to_list() == [100, 100]
 
 
 def test_two_networks_may_share_an_instant(read: Read, told_pools: pl.DataFrame, told_updates: pl.DataFrame) -> None:
@@ -105,7 +105,7 @@ def test_only_the_rows_that_break_the_order_of_time_are_refused(
     bent = told_updates.with_columns(time=pl.when(pl.col("block") == block).then(when).otherwise("time"))
     frames = read(updates=bent)
     assert frames.quarantine["reason"].to_list() == ["time_runs_backwards"] * 2
-    assert frames.raw_pools["block"].unique().sort().to_list() == sorted({100, 101, 102} - {block})
+    assert frames.reserves["block"].unique().sort().to_list() == sorted({100, 101, 102} - {block})
 
 
 @settings(deadline=None)  # the machine may be busy; what counts is the answer
@@ -168,7 +168,7 @@ def test_decimals_out_of_range_become_unknown_and_the_pool_stays(
     frames = read(pools=with_value(told_pools, 1, base_decimals=decimals))
     assert frames.quarantine.select("reason", "pool").rows() == [("decimals_not_credible", "0xbb")]
     assert frames.pools["base_decimals"].to_list() == [18, None, 6]
-    assert frames.raw_pools.height == 6
+    assert frames.reserves.height == 6
 
 
 def test_a_name_with_tricks_is_shown_clean_and_kept_raw_in_the_record_alone(
@@ -192,7 +192,7 @@ def test_a_record_is_cut_and_its_identity_is_not(read: Read, told_pools: pl.Data
 
 def test_a_recording_of_nothing_but_rubbish_is_read_to_its_end(read: Read, told_pools: pl.DataFrame) -> None:
     frames = read(pools=told_pools.with_columns(pool=pl.lit("")))
-    assert (frames.pools.height, frames.raw_pools.height, frames.quarantine.height) == (0, 0, 9)
+    assert (frames.pools.height, frames.reserves.height, frames.quarantine.height) == (0, 0, 9)
 
 
 @settings(deadline=None)  # the machine may be busy; what counts is the answer
@@ -211,6 +211,6 @@ def test_cleaned_text_is_short_normal_printable_and_clean_for_good(text: str) ->
 def test_an_update_after_a_standstill_moves_only_what_it_moved_itself(read: Read, told_updates: pl.DataFrame) -> None:
     moved = told_updates.with_columns(time=pl.when(pl.col("block") != 101).then(pl.col("time")))
     standing = moved.with_columns(pl.col("time").fill_null(START))
-    later = read(updates=standing).raw_pools.filter(pl.col("block") == 102).sort("pool")
+    later = read(updates=standing).reserves.filter(pl.col("block") == 102).sort("pool")
     assert later["base_reserve_before"].to_list() == [80.0, 1100.0]
     assert later["quote_reserve_before"].to_list() == [12.5, 4.6]

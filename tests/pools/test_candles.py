@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from pipeline.pools.candles import candles, trade_columns
 from pipeline.pools.spec import PoolsSpec
-from pipeline.tables import CANDLES, POOLS, RAW_POOLS
+from pipeline.tables import CANDLES, POOLS, RESERVES
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 SPEC = PoolsSpec()
 
 
-def raw_pools(updates: list[tuple[int, float, float]], pool: str = "0xaa") -> pl.DataFrame:
-    """RAW_POOLS rows from (seconds since start, base, quote)."""
+def told(updates: list[tuple[int, float, float]], pool: str = "0xaa") -> pl.DataFrame:
+    """RESERVES rows from (seconds since start, base, quote)."""
     n = len(updates)
     seconds, base, quote = zip(*updates, strict=True)
     times = [START + timedelta(seconds=s) for s in seconds]
@@ -25,7 +25,7 @@ def raw_pools(updates: list[tuple[int, float, float]], pool: str = "0xaa") -> pl
             "block": seconds, "tx_index": [0] * n, "log_index": range(n), "base_reserve": base, "quote_reserve": quote,
             "base_reserve_before": [None, *base[:-1]], "quote_reserve_before": [None, *quote[:-1]],
         },
-        schema=RAW_POOLS.schema,
+        schema=RESERVES.schema,
     )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ BIRTH, BUY, SELL, ADD, REMOVE = (
 
 
 def test_a_bar_holds_prices_after_each_update_and_volume_from_trades_alone() -> None:
-    bars = candles(raw_pools([BIRTH, BUY, SELL, ADD, REMOVE]), pools(), SPEC)
+    bars = candles(told([BIRTH, BUY, SELL, ADD, REMOVE]), pools(), SPEC)
     assert bars.schema == CANDLES.schema
     first, second = bars.to_dicts()
     assert (first["open"], first["high"], first["low"], first["close"]) == (0.1, 12.5 / 80, 0.1, 0.105)
@@ -55,17 +55,17 @@ def test_a_bar_holds_prices_after_each_update_and_volume_from_trades_alone() -> 
 
 
 def test_no_candle_is_invented_where_nothing_happened() -> None:
-    bars = candles(raw_pools([BIRTH, (7200, 80.0, 12.5)]), pools(), SPEC)
+    bars = candles(told([BIRTH, (7200, 80.0, 12.5)]), pools(), SPEC)
     assert bars["event_time"].to_list() == [START, START + timedelta(hours=2)]
 
 
 def test_without_a_usd_price_the_usd_volume_is_null() -> None:
-    assert candles(raw_pools([BIRTH, BUY]), pools(None), SPEC)["volume_usd"].to_list() == [None]
-    assert candles(raw_pools([BIRTH, BUY]), POOLS.empty(), SPEC)["volume_usd"].to_list() == [None]
+    assert candles(told([BIRTH, BUY]), pools(None), SPEC)["volume_usd"].to_list() == [None]
+    assert candles(told([BIRTH, BUY]), POOLS.empty(), SPEC)["volume_usd"].to_list() == [None]
 
 
 def test_no_updates_give_no_candles() -> None:
-    assert candles(RAW_POOLS.empty(), pools(), SPEC).schema == CANDLES.schema
+    assert candles(RESERVES.empty(), pools(), SPEC).schema == CANDLES.schema
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ histories = st.lists(st.tuples(st.integers(0, 3000), reserves, reserves), min_si
 def test_candles_do_not_depend_on_the_order_of_rows_and_one_hour_does_not_need_another(
     history: list[tuple[int, float, float]], seed: int
 ) -> None:
-    updates = raw_pools(history)
+    updates = told(history)
     whole = candles(updates, pools(), SPEC)
     assert candles(updates.sample(fraction=1, shuffle=True, seed=seed), pools(), SPEC).equals(whole)
     cut = START + timedelta(minutes=25)
@@ -110,7 +110,7 @@ def test_candles_do_not_depend_on_the_order_of_rows_and_one_hour_does_not_need_a
 @settings(deadline=None)  # the machine may be busy; what counts is the answer
 @given(histories)
 def test_a_bar_contains_its_own_ends(history: list[tuple[int, float, float]]) -> None:
-    bars = candles(raw_pools(history), pools(), SPEC)
+    bars = candles(told(history), pools(), SPEC)
     inside = (pl.col("low") <= pl.min_horizontal("open", "close")) & (
         pl.col("high") >= pl.max_horizontal("open", "close")
     )
@@ -122,6 +122,6 @@ def test_many_candles_are_the_same_to_the_last_bit_every_time() -> None:
     rng = np.random.default_rng(3)
     seconds = np.sort(rng.integers(0, 3600, 40_000)).tolist()
     base, quote = rng.lognormal(5, 1, (2, 40_000))
-    updates = pl.concat(raw_pools(list(zip(seconds, base * k, quote, strict=True)), pool=f"0x{k}") for k in range(1, 5))
+    updates = pl.concat(told(list(zip(seconds, base * k, quote, strict=True)), pool=f"0x{k}") for k in range(1, 5))
     first = candles(updates, pools(), SPEC)
     assert all(candles(updates, pools(), SPEC).equals(first) for _ in range(4))

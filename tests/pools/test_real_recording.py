@@ -18,18 +18,18 @@ def frames() -> RecordedFrames:
 
 
 def test_every_row_of_the_recording_is_stored_or_quarantined(frames: RecordedFrames) -> None:
-    refused = frames.quarantine.filter(pl.col("table_name") == "raw_pools").height
+    refused = frames.quarantine.filter(pl.col("table_name") == "reserves").height
     assert frames.pools.height == 5_623
-    assert frames.raw_pools.height + refused == 1_412_279
+    assert frames.reserves.height + refused == 1_412_279
     assert describe(frames)["quarantined"] == {
         "pools: decimals_not_credible": 5,
-        "raw_pools: clock_stood_still": 11_865,
-        "raw_pools: not_finite": 41,
+        "reserves: clock_stood_still": 11_865,
+        "reserves: not_finite": 41,
     }
 
 
 def test_what_is_kept_is_finite_in_order_and_linked(frames: RecordedFrames) -> None:
-    raw = frames.raw_pools
+    raw = frames.reserves
     assert raw["event_time"].is_sorted()
     assert raw.select(pl.col("base_reserve", "quote_reserve").is_finite().all()).row(0) == (True, True)
     assert raw["pool"].n_unique() == 5_617
@@ -37,9 +37,9 @@ def test_what_is_kept_is_finite_in_order_and_linked(frames: RecordedFrames) -> N
 
 
 def test_candles_count_every_trade_once(frames: RecordedFrames) -> None:
-    bars = candles(frames.raw_pools, frames.pools, PoolsSpec())
+    bars = candles(frames.reserves, frames.pools, PoolsSpec())
     base = pl.col("base_reserve") - pl.col("base_reserve_before")
     quote = pl.col("quote_reserve") - pl.col("quote_reserve_before")
-    n_trades = frames.raw_pools.select(((base.sign() * quote.sign()) == -1).sum()).item()
+    n_trades = frames.reserves.select(((base.sign() * quote.sign()) == -1).sum()).item()
     assert bars["n_buys"].sum() + bars["n_sells"].sum() == n_trades > 1_300_000
     assert bars.select("pool", "event_time").is_unique().all()

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.pools.recording import RecordedFrames, describe, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
-from pipeline.tables import POOLS, QUARANTINE, RAW_POOLS
+from pipeline.tables import POOLS, QUARANTINE, RESERVES
 
 Read = Callable[..., RecordedFrames]
 
@@ -33,14 +33,14 @@ def test_a_simulation_is_named_by_its_seed_and_a_broken_note_of_it_is_refused(fo
 
 def test_the_frames_are_exactly_the_tables(read: Read) -> None:
     frames = read()
-    assert frames.raw_pools.schema == RAW_POOLS.schema
+    assert frames.reserves.schema == RESERVES.schema
     assert frames.pools.schema == POOLS.schema
     assert frames.quarantine.schema == QUARANTINE.schema
     assert frames.quarantine.is_empty()
 
 
 def test_the_reserves_before_are_those_of_the_pools_previous_update(read: Read) -> None:
-    of_a = read().raw_pools.filter(pl.col("pool") == "0xaa")
+    of_a = read().reserves.filter(pl.col("pool") == "0xaa")
     assert of_a["base_reserve_before"].to_list() == [None, 100.0, 80.0]
     assert of_a["quote_reserve_before"].to_list() == [None, 10.0, 12.5]
 
@@ -53,7 +53,7 @@ def test_a_pool_without_updates_stays(read: Read) -> None:
 
 def test_every_pool_is_watched_until_the_last_update_of_all_and_priced_nominally(read: Read) -> None:
     frames = read()
-    assert frames.pools["watched_until"].unique().to_list() == [frames.raw_pools["event_time"].max()]
+    assert frames.pools["watched_until"].unique().to_list() == [frames.reserves["event_time"].max()]
     assert frames.pools.select("quote_price_usd", "is_quote_price_nominal").unique().rows() == [(375.0, True)]
 
 
@@ -64,12 +64,12 @@ def test_an_unknown_quote_token_has_no_price_rather_than_a_wrong_one(read: Read,
 
 
 def test_rows_out_of_order_are_sorted_not_refused(read: Read, told_updates: pl.DataFrame) -> None:
-    assert read(updates=told_updates.reverse()).raw_pools.equals(read().raw_pools)
+    assert read(updates=told_updates.reverse()).reserves.equals(read().reserves)
 
 
 def test_a_description_can_be_written_as_json(read: Read, told_updates: pl.DataFrame) -> None:
     said = describe(read(updates=told_updates.with_columns(base_reserve=pl.lit(float("nan")))))
-    assert json.loads(json.dumps(said))["quarantined"] == {"raw_pools: not_finite": 6}
+    assert json.loads(json.dumps(said))["quarantined"] == {"reserves: not_finite": 6}
     assert said["n_updates"] == 0
     assert said["last_time"] is None
 
@@ -129,4 +129,4 @@ def test_narrow_whole_numbers_and_other_time_units_are_welcome(read: Read, told_
     narrow = told_updates.with_columns(
         pl.col("block").cast(pl.UInt32), pl.col("tx_index").cast(pl.Int16), pl.col("time").dt.cast_time_unit("ms")
     )
-    assert read(updates=narrow).raw_pools.equals(read().raw_pools)
+    assert read(updates=narrow).reserves.equals(read().reserves)

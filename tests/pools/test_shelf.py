@@ -30,7 +30,7 @@ def test_two_recordings_of_the_same_bytes_are_two_sources(shelf: Shelf, folder: 
     shelf.register(folder, SPEC, NOW)
     shelf.register(copied(folder, "other"), SPEC, NOW)
     told = shelf.read(SPEC, NOW)
-    assert sorted(together(told).raw_pools["source"].unique()) == ["recording:other", "recording:sound-one"]
+    assert sorted(together(told).reserves["source"].unique()) == ["recording:other", "recording:sound-one"]
     hour = told[0].span.start
     assert content_at(told, hour) != content_at(told[:1], hour)
 

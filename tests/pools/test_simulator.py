@@ -42,7 +42,7 @@ def test_nothing_of_a_simulated_recording_is_quarantined(market: SimulatedMarket
     frames = read_recording(recording, PoolsSpec(), datetime(2024, 3, 11, tzinfo=UTC))
     assert recording.source == "simulation:11"
     assert frames.quarantine.is_empty()
-    assert (frames.pools.height, frames.raw_pools.height) == (120, market.reserves.height)
+    assert (frames.pools.height, frames.reserves.height) == (120, market.reserves.height)
 
 
 def test_every_pool_is_born_with_its_first_update_and_blocks_never_share_an_instant(market: SimulatedMarket) -> None:

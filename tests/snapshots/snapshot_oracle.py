@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from pipeline.tables import POOLS, RAW_POOLS
+from pipeline.tables import POOLS, RESERVES
 
 BIRTH = datetime(2020, 9, 8, 17, 49, 6, tzinfo=UTC)
 WINDOWS = {"m5": 5, "h1": 60, "h6": 360, "h24": 1440}
@@ -85,10 +85,10 @@ def chained(states: list[tuple[datetime, float, float]]) -> list[tuple]:
 
 
 def update_frame(updates: dict[str, list[tuple]]) -> pl.DataFrame:
-    """RAW_POOLS rows of chained states per pool, in order."""
+    """RESERVES rows of chained states per pool, in order."""
     rows = [
         ("simulation:1", "eth", pool, when, when, 100 + i, 0, i, base, quote, base_before, quote_before)
         for pool, told in updates.items()
         for i, (when, base, quote, base_before, quote_before) in enumerate(told)
     ]
-    return pl.DataFrame(rows, schema=RAW_POOLS.schema, orient="row")
+    return pl.DataFrame(rows, schema=RESERVES.schema, orient="row")

@@ -1,0 +1,95 @@
+"""The constants of collecting: how the API is treated, which pools are asked for how often.
+
+Belongs here: every number that decides which calls are made. Stays out: what a credible record is (`spec`), and
+addresses, keys and budgets, which belong to the installation (`resources.settings`).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pipeline.calendars import MINUTE
+
+
+@dataclass(frozen=True)
+class ClientSpec:
+    """How patiently the API is asked.
+
+    `deadline_s` bounds one call from connecting to its last byte, whatever trickles in; `attempts` and `patience_s`
+    bound its repetitions. `max_body_bytes` is counted after decompression.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 10.0
+    deadline_s: float = 20.0
+    max_body_bytes: int = 8_000_000
+    attempts: int = 4
+    patience_s: float = 90.0
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 30.0
+    breaker_failures: int = 5
+    breaker_rest_s: float = 30.0
+    budget_window_s: float = 60.0
+    budget_slack_s: float = 2.0
+    """Added to the window: what leaves here a minute apart may arrive there a little closer together."""
+
+
+@dataclass(frozen=True)
+class SampledTier:
+    """Pools with a reserve above `reserve_usd` (at it too, unless `is_exclusive`), seen every `interval_minutes`."""
+
+    reserve_usd: float
+    interval_minutes: int
+    priority: float
+    is_exclusive: bool = False
+
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """Which pools are worth a call. Tiers run from the richest to the poorest; the last takes every pool.
+
+    Priorities weigh the due pools against each other; `floor_share` is what each tier with due pools is given of the
+    budget whatever the priorities say, so that none starves.
+    """
+
+    grid_minutes: int = 5
+    tiers: tuple[SampledTier, ...] = (
+        SampledTier(100_000.0, 5, 100.0, is_exclusive=True),
+        SampledTier(10_000.0, 15, 50.0),
+        SampledTier(1_000.0, 60, 25.0),
+        SampledTier(0.0, 240, 10.0),
+    )
+    newborn_minutes: int = 60
+    follow_days: int = 7
+    floor_share: float = 0.05
+    lift_minutes: int = 60
+    reserve_jump_pct: float = 50.0
+    volume_spike_ratio: float = 5.0
+    whale_share: float = 0.05
+    max_boost: float = 4.0
+
+    @property
+    def grid(self) -> timedelta:
+        """Distance between two moments a pool can be due for."""
+        return self.grid_minutes * MINUTE
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """One cycle: how long it collects, how often it looks for newborn pools, what it spends on histories.
+
+    `discovery_share` is the most of the budget that looking for new pools may take while known pools wait;
+    `details_share` is what candles, trades and token infos are given while pools wait; they also get what is left over.
+    """
+
+    networks: tuple[str, ...] = (
+        "solana", "eth", "bsc", "base", "arbitrum", "polygon_pos", "avax", "optimism", "ton", "sui-network",
+    )  # fmt: skip
+    cycle_minutes: int = 5
+    longest_discovery_minutes: float = 1.5
+    discovery_share: float = 0.7
+    details_share: float = 0.1
+    late_minutes: int = 10
+    """A pool first seen at this age, or a bar learned this long after its end, is late."""
+    history_age_hours: float = 25.0
+    """At this age a pool's bars since birth are asked for, so that its labels can be settled."""
+    workers: int = 4
