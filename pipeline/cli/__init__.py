@@ -5,26 +5,19 @@ what takes seconds to import is imported by the command that needs it.
 """
 
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.errors import PoolcastError, ServiceError, UsageError
+from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.errors import PoolcastError, UsageError
 
 if TYPE_CHECKING:
-    import dagster as dg
-
-    from pipeline.lake import Lake
     from pipeline.pools.recording import RecordedFrames, Recording
-    from resources.settings import Settings
 
 app = typer.Typer(
     name="poolcast",
@@ -39,15 +32,6 @@ promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge,
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
 app.add_typer(promotion, name="promotion")
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder that holds everything poolcast writes.", envvar="POOLCAST_DATA_DIR"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
 def main() -> None:
@@ -85,14 +69,14 @@ def demo(
     from pipeline.demo import demo_recording, run_demo
     from pipeline.pools.shelf import Shelf
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     told = demo_recording(Shelf(settings.recordings), recording, SystemClock().now())
     err.print(
         f"Replaying {told.recording.source} through the whole loop, from its records to a champion.", markup=False
     )
-    with _instance(settings) as (defs, instance, tags):
-        report = run_demo(defs, instance, _lake(settings), told, settings.data_dir / "demo", tags)
-    _print_json(report) if as_json else show_report(report, settings.data_dir / "demo" / "report.json")
+    with instance_of(settings) as (defs, instance, tags):
+        report = run_demo(defs, instance, lake_of(settings), told, settings.data_dir / "demo", tags)
+    print_json(report) if as_json else show_report(report, settings.data_dir / "demo" / "report.json")
 
 
 @app.command()
@@ -104,7 +88,7 @@ def up(
     """Start PostgreSQL, MLflow and Dagster on loopback, print where they are, and stop them all on Ctrl-C."""
     from resources import services
 
-    sys.exit(services.up(_settings(data_dir, dagster_port, mlflow_port), out))
+    sys.exit(services.up(settings_of(data_dir, dagster_port, mlflow_port), out))
 
 
 @app.command()
@@ -113,7 +97,7 @@ def graph(as_json: AsJson = False) -> None:
     from pipeline.definitions import defs
     from pipeline.graph import graph_lines, graph_nodes
 
-    _print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False, soft_wrap=True)
+    print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False, soft_wrap=True)
 
 
 @recordings.command("simulate")
@@ -145,9 +129,9 @@ def import_recording(
     from pipeline.pools.spec import PoolsSpec
     from pipeline.replay import replay
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     told = Shelf(settings.recordings).register(folder, PoolsSpec(), SystemClock().now())
-    with _instance(settings) as (defs, instance, tags):
+    with instance_of(settings) as (defs, instance, tags):
         replay(defs, instance, told, assets=("reserves", "pools", "candles"), tags=tags)
     _show_description(told.recording, told.frames, as_json=False)
 
@@ -181,9 +165,9 @@ def evaluate_model(
     """
     from pipeline.models.files import evaluate_file
 
-    figures = evaluate_file(predictions or _settings(data_dir).data_dir / "demo" / "evaluation.parquet")
+    figures = evaluate_file(predictions or settings_of(data_dir).data_dir / "demo" / "evaluation.parquet")
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         out.print(_figures_table("Figures", {"predictions": figures}))
 
@@ -198,12 +182,12 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from pipeline.promotion.ledger import verify
     from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
-    lake = _lake(_settings(data_dir))
+    lake = lake_of(settings_of(data_dir))
     ledger = lake.scan(DEPLOYMENTS).sort("sequence").collect()
     verify(ledger)
     compared = lake.scan(COMPARISONS).sort("known_at", "challenger_version", "opponent").collect()
     if as_json:
-        _print_json({"deployments": ledger.to_dicts(), "comparisons": compared.to_dicts()})
+        print_json({"deployments": ledger.to_dicts(), "comparisons": compared.to_dicts()})
         return
     if ledger.is_empty():
         out.print("Nobody is in charge.")
@@ -288,48 +272,9 @@ def _show_description(recording: "Recording", frames: "RecordedFrames", *, as_js
 
     told = describe(frames)
     if as_json:
-        _print_json({"name": recording.name, "source": recording.source, "sha256": recording.sha256, **told})
+        print_json({"name": recording.name, "source": recording.source, "sha256": recording.sha256, **told})
         return
     table = RichTable("what", "found", title=f"{recording.name} ({recording.source})", title_justify="left")
     for name, value in told.items():
         table.add_row(name, Text(json.dumps(value, default=str) if isinstance(value, dict) else str(value)))
     out.print(table)
-
-
-def _settings(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":
-    from resources.settings import Settings
-
-    return Settings.from_environment(data_dir, dagster_port, mlflow_port)
-
-
-def _lake(settings: "Settings") -> "Lake":
-    from pipeline.lake import Lake
-
-    return Lake(settings.lake)
-
-
-@contextmanager
-def _instance(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
-    """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first."""
-    from resources.dagster_home import dagster_instance
-    from resources.locks import FileLock
-    from resources.orphans import fail_orphans, process_tags
-    from resources.postgres import postgres
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside is ended as by Ctrl-C: in order
-    lock = FileLock(settings.data_dir / "replay.lock")
-    if not lock.try_acquire("exclusive"):
-        raise ServiceError(f"another demo or import is working in {str(settings.data_dir)!r}: wait until it is done")
-    with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
-        fail_orphans(instance, is_embedded=databases.is_embedded)
-        from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set
-
-        yield build_defs(), instance, process_tags()
-
-
-def _print_json(value: Any) -> None:
-    out.print_json(json.dumps(value, default=str))
-
-
-if __name__ == "__main__":
-    main()

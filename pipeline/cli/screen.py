@@ -1,0 +1,69 @@
+"""What every command shares: the two consoles, the options that return, the installation, the instance.
+
+Stays out: any command's own words.
+"""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.errors import ServiceError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from pipeline.lake import Lake
+    from resources.settings import Settings
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder that holds everything poolcast writes.", envvar="POOLCAST_DATA_DIR"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+def print_json(value: Any) -> None:
+    """The value as JSON on standard output; times and the like as text."""
+    out.print_json(json.dumps(value, default=str))
+
+
+def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":
+    """Where this installation keeps its state: the environment, with the flags on top."""
+    from resources.settings import Settings
+
+    return Settings.from_environment(data_dir, dagster_port, mlflow_port)
+
+
+def lake_of(settings: "Settings") -> "Lake":
+    """The lake of an installation."""
+    from pipeline.lake import Lake
+
+    return Lake(settings.lake)
+
+
+@contextmanager
+def instance_of(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
+    """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first."""
+    from resources.dagster_home import dagster_instance
+    from resources.locks import FileLock
+    from resources.orphans import fail_orphans, process_tags
+    from resources.postgres import postgres
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside is ended as by Ctrl-C: in order
+    lock = FileLock(settings.data_dir / "replay.lock")
+    if not lock.try_acquire("exclusive"):
+        raise ServiceError(f"another demo or import is working in {str(settings.data_dir)!r}: wait until it is done")
+    with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
+        fail_orphans(instance, is_embedded=databases.is_embedded)
+        from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set
+
+        yield build_defs(), instance, process_tags()
