@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from pipeline.models.canaries import CanaryResult
 
 GUARDED = {
+    "answers": "answers",
+    "collections": "answers",
+    "raw_pools": "raw_pools",
+    "tokens": "tokens",
+    "trades": "trades",
+    "raw_candles": "raw_candles",
     "reserves": "reserves",
     "quarantine": "reserves",
     "pools": "pools",

@@ -5,7 +5,7 @@ Belongs here: what every hourly asset does in the same way. Stays out: any table
 
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,12 +13,13 @@ import polars as pl
 
 from assets.metadata import Seen
 from pipeline.calendars import HOUR, Span
+from pipeline.errors import UsageError
 from pipeline.lake import Lake
-from pipeline.provenance import Recipe, refresh, rows_on_record
-from pipeline.tables import table
+from pipeline.provenance import PIECE, Recipe, refresh, rows_on_record
+from pipeline.tables import ANSWERS, table
 
-HOURS = dg.HourlyPartitionsDefinition(start_date="2020-01-01-00:00", timezone="UTC", end_offset=1)
-"""Every hour since 2020, the running one included: collection computes the hour it is in."""
+HOURS = dg.HourlyPartitionsDefinition(start_date="2020-01-01-00:00", timezone="UTC", end_offset=2)
+"""Every hour since 2020, the running one and the next: what is observed now may belong to a grid point on the hour."""
 
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
@@ -46,27 +47,57 @@ def span_of(tags: Mapping[str, str]) -> Span | None:
     return None if first is None or last is None else Span(_hour(first), _hour(last) + HOUR)
 
 
+def asked_span(context: dg.AssetExecutionContext) -> Span:
+    """The hours the run was asked for.
+
+    Raises:
+        UsageError: it was not asked for any.
+    """
+    span = span_of(context.run.tags)
+    if span is None:
+        raise UsageError("this asset works on the hours of a run: materialise it for a range of hours")
+    return span
+
+
+def told_in(lake: Lake, span: Span, *endpoints: str) -> pl.DataFrame:
+    """The answers of some endpoints that arrived in the span."""
+    return lake.scan(ANSWERS, span).filter(pl.col("endpoint").is_in(endpoints)).collect()
+
+
+def hours_of(rows: pl.DataFrame) -> list[datetime]:
+    """The hours that hold rows."""
+    return rows["event_time"].dt.truncate("1h").unique().sort().to_list()
+
+
 def range_tags(span: Span) -> dict[str, str]:
     """Run tags that ask for all hours of `span`."""
     return {_RANGE_START: _key(span.start), _RANGE_END: _key(span.end - HOUR)}
 
 
 def refreshed(
-    context: dg.AssetExecutionContext, lake: Lake, recipe: Recipe, compute: Callable[[Span], pl.DataFrame]
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    recipe: Recipe,
+    compute: Callable[[Span], pl.DataFrame],
+    *,
+    piece: timedelta = PIECE,
 ) -> dg.MaterializeResult[Any]:
-    """Bring the run's hours of the recipe's table up to date, and say what was done in metadata and log."""
+    """Bring the run's hours of the recipe's table up to date, and say what was done in metadata and log.
+
+    `piece` is how much is computed and committed at once.
+    """
     span = Span(*context.partition_time_window)
     seen = Seen(table(recipe.table))
 
-    def progress(piece: Span, rows: pl.DataFrame) -> None:
+    def progress(done: Span, rows: pl.DataFrame) -> None:
         seen.add(rows)
         if rows.is_empty():
             return
         context.log.info(
-            f"{recipe.table}: {rows.height:,} rows for {piece.start:%Y-%m-%d %H:%M} to {piece.end:%Y-%m-%d %H:%M}"
+            f"{recipe.table}: {rows.height:,} rows for {done.start:%Y-%m-%d %H:%M} to {done.end:%Y-%m-%d %H:%M}"
         )
 
-    done = refresh(lake, recipe, span, compute, progress=progress)
+    done = refresh(lake, recipe, span, compute, progress=progress, piece=piece)
     context.log.info(
         f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
     )

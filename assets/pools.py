@@ -1,23 +1,148 @@
 """Pools: what the market told us, kept as told, then parsed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.hours import hourly_asset, refreshed
-from assets.metadata import frame_metadata
-from pipeline.calendars import Clock, Span
+from assets.hours import asked_span, hourly_asset, hours_of, refreshed, told_in
+from assets.metadata import frame_metadata, table_value
+from pipeline.calendars import DAY, HOUR, Clock, Span
 from pipeline.lake import Lake
 from pipeline.pools import candles as bars
-from pipeline.pools.shelf import Shelf, content_at, together
+from pipeline.pools.collecting_spec import CollectionSpec, SamplerSpec
+from pipeline.pools.collector_setup import CollectorSetup
+from pipeline.pools.cycle import Cycle
+from pipeline.pools.drain import drain
+from pipeline.pools.listing import births_told_in, list_pools
+from pipeline.pools.parse import parse_ohlcv, parse_pools, parse_token_infos, parse_trades
+from pipeline.pools.shelf import Shelf, content_at, replace_pools, together
 from pipeline.pools.spec import PoolsSpec
-from pipeline.provenance import EVER, Input, Recipe, code_of, record_all
-from pipeline.tables import POOLS, QUARANTINE, RESERVES
+from pipeline.provenance import Input, Recipe, code_of, record_hours
+from pipeline.tables import (
+    POOLS,
+    QUARANTINE,
+    RAW_CANDLES,
+    RAW_POOLS,
+    RESERVES,
+    TOKENS,
+    TRADES,
+)
 
 SPEC = PoolsSpec()
-CODE = code_of("pools", SPEC)
-CANDLES = Recipe("candles", (Input("reserves"), Input("pools", back=EVER)), CODE)
+COLLECTION = CollectionSpec()
+SAMPLER = SamplerSpec()
+COLLECTING = (
+    "attention", "breaker", "budget", "collecting_spec", "collector", "collector_setup", "cycle", "details",
+    "discovery", "draws", "feeds", "journal", "memory", "sampler", "source", "transfer", "watch",
+)  # fmt: skip
+"""Modules that decide what is asked; no row that is parsed from an answer depends on them."""
+CODE = code_of("pools", SPEC, without=COLLECTING)
+A_FEW_HOURS = 6 * HOUR
+"""Answers are large: so much of them is parsed at once."""
+RAW = Recipe("raw_pools", (Input("answers"),), CODE)
+TOLD_TOKENS = Recipe("tokens", (Input("answers"),), CODE)
+
+
+def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset that collects, with one check a network: a network that fails fails its own check, not the others."""
+    checks = [
+        dg.AssetCheckSpec(
+            name=_check_of(network),
+            asset="answers",
+            description=f"`{network}` answered in the last cycle, and no pool born there can have been missed.",
+        )
+        for network in networks
+    ]
+
+    @dg.asset(name="answers", check_specs=checks, pool="api")
+    def answers(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], collector: dg.ResourceParam[CollectorSetup]
+    ) -> dg.MaterializeResult[Any]:
+        """One collection cycle: new pools and due visits within the budget, every answer kept as told."""
+        with collector.open(context.log.info) as desk:
+            cycle = desk.cycle(desk.next_slot())
+            hours = drain(desk.journal, lake)
+        context.log.info(f"{len(hours)} hours of answers brought to the lake")
+        return dg.MaterializeResult(
+            metadata={
+                **cycle.totals(),
+                "networks": table_value(cycle.networks),
+            },
+            check_results=[_verdict(network, cycle) for network in networks],
+        )
+
+    return answers
+
+
+def _check_of(network: str) -> str:
+    return "collected_" + network.replace("-", "_")
+
+
+def _verdict(network: str, cycle: Cycle) -> dg.AssetCheckResult:
+    is_passed, words = cycle.verdict(network)
+    return dg.AssetCheckResult(
+        check_name=_check_of(network), passed=is_passed, severity=dg.AssetCheckSeverity.WARN, description=words
+    )
+
+
+@hourly_asset(deps=["answers"])
+def raw_pools(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Every pool in every answer, as told. What cannot be true lies in `quarantine`, each record with its reason."""
+    refused = [QUARANTINE.empty()]
+
+    def compute(span: Span) -> pl.DataFrame:
+        parsed = parse_pools(told_in(lake, span, "new_pools", "pools_multi", "pool"), SPEC)
+        lake.append(QUARANTINE, parsed.quarantine)
+        refused.append(parsed.quarantine)
+        return parsed.raw_pools
+
+    done = refreshed(context, lake, RAW, compute, piece=A_FEW_HOURS)
+    return done._replace(metadata={**(done.metadata or {}), "quarantined": sum(map(len, refused))})
+
+
+@hourly_asset(deps=["answers"])
+def tokens(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Every token in every answer: what it calls itself, who holds it, who may mint it, as far as it was told."""
+
+    def compute(span: Span) -> pl.DataFrame:
+        told = told_in(lake, span, "new_pools", "pools_multi", "pool", "token_info", "tokens_recently_updated")
+        infos = parse_token_infos(told, SPEC)
+        lake.append(QUARANTINE, infos.quarantine)
+        beside = parse_pools(told, SPEC).tokens
+        # A token's own answer tells more than a pool's: it comes first where both were told at the same moment.
+        return pl.concat([infos.tokens, beside]).unique(TOKENS.key, keep="first", maintain_order=True)
+
+    return refreshed(context, lake, TOLD_TOKENS, compute, piece=A_FEW_HOURS)
+
+
+@hourly_asset(deps=["answers"])
+def trades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Every swap that was told of, once, as first told; told in the hours of the run, filed by its block's time."""
+    added = [TRADES.empty()]
+    for piece in asked_span(context).pieces(A_FEW_HOURS):
+        parsed = parse_trades(told_in(lake, piece, "trades"), SPEC)
+        lake.append(QUARANTINE, parsed.quarantine)
+        lake.append(TRADES, parsed.trades)
+        added.append(parsed.trades)
+    rows = pl.concat(added)
+    record_hours(lake, TRADES, hours_of(rows))
+    return dg.MaterializeResult(metadata=frame_metadata(TRADES, rows))
+
+
+@hourly_asset(deps=["answers"])
+def raw_candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Every finished bar that was told of, once, as first told; told in the hours of the run, filed by its start."""
+    added = [RAW_CANDLES.empty()]
+    for piece in asked_span(context).pieces(A_FEW_HOURS):
+        parsed = parse_ohlcv(told_in(lake, piece, "ohlcv"), SPEC)
+        lake.append(QUARANTINE, parsed.quarantine)
+        lake.append(RAW_CANDLES, parsed.raw_candles)
+        added.append(parsed.raw_candles)
+    rows = pl.concat(added)
+    record_hours(lake, RAW_CANDLES, hours_of(rows))
+    return dg.MaterializeResult(metadata=frame_metadata(RAW_CANDLES, rows))
 
 
 @hourly_asset()
@@ -27,11 +152,12 @@ def reserves(
     shelf: dg.ResourceParam[Shelf],
     wall_clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[Any]:
-    """What the market told us, kept as told. Records that cannot be true lie in `quarantine`, each with its reason."""
+    """Every reserve update of every recording, as told. What cannot be true lies in `quarantine`, with its reason."""
     # The machine's own time, also in a replay: what is later than that nobody can have recorded.
     told = shelf.read(SPEC, wall_clock.now())
     frames = together(told)
     lake.append(QUARANTINE, frames.quarantine)
+    replace_pools(lake, frames.pools)
     recipe = Recipe("reserves", (), CODE, depends_on=lambda hour: content_at(told, hour))
 
     def compute(span: Span) -> pl.DataFrame:
@@ -40,22 +166,44 @@ def reserves(
     return refreshed(context, lake, recipe, compute)
 
 
-@dg.asset(deps=[reserves])
-def pools(
-    lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf], wall_clock: dg.ResourceParam[Clock]
+@dg.asset(deps=[reserves, raw_pools, tokens])
+def pools(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    """Every pool told of: its tokens and its birth as first told, and until when its source vouches for its record."""
+    span = asked_span(context)
+    records = lake.scan(RAW_POOLS, span).collect()
+    known = lake.scan(POOLS, births_told_in(records)).collect()
+    found = list_pools(records, lake.scan(TOKENS, span).collect(), known, SPEC)
+    lake.append(POOLS, found)
+    return dg.MaterializeResult(metadata={**frame_metadata(POOLS, found), "pools_found": found.height})
+
+
+@hourly_asset(deps=[reserves, pools, raw_candles, trades, raw_pools])
+def candles(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], shelf: dg.ResourceParam[Shelf]
 ) -> dg.MaterializeResult[Any]:
-    """Every pool told of: its tokens, its birth, and until when its source vouches for its record."""
-    frames = together(shelf.read(SPEC, wall_clock.now()))
-    lake.upsert(POOLS, frames.pools)
-    record_all(lake, POOLS)
-    return dg.MaterializeResult(metadata=frame_metadata(POOLS, frames.pools))
-
-
-@hourly_asset(deps=[reserves, pools])
-def candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Five-minute bars of price, volume and reserve. Bars without an update do not exist; none is invented."""
+    refused = [QUARANTINE.empty()]
 
     def compute(span: Span) -> pl.DataFrame:
-        return bars.candles(lake.scan(RESERVES, span).collect(), lake.scan(POOLS).collect(), SPEC)
+        updates = lake.scan(RESERVES, span).collect()
+        recorded_pools = lake.scan(POOLS).filter(pl.col("source").is_in(updates["source"].unique().implode())).collect()
+        told = bars.told_candles(
+            lake.scan(RAW_CANDLES, span).collect(),
+            lake.scan(TRADES, span.widened(back=DAY)).collect(),
+            lake.scan(RAW_POOLS, span).collect(),
+            SPEC,
+            COLLECTION.late,
+        )
+        lake.append(QUARANTINE, told.quarantine)
+        refused.append(told.quarantine)
+        return pl.concat([bars.candles(updates, recorded_pools, SPEC), told.candles])
 
-    return refreshed(context, lake, CANDLES, compute)
+    done = refreshed(context, lake, candles_recipe(shelf), compute)
+    return done._replace(metadata={**(done.metadata or {}), "quarantined": sum(map(len, refused))})
+
+
+def candles_recipe(shelf: Shelf) -> Recipe:
+    """What an hour of candles is made from; of a recording's pools it takes more than their updates."""
+    recorded = shelf.content()
+    inputs = (Input("reserves"), Input("raw_candles"), Input("trades", back=DAY), Input("raw_pools"))
+    return Recipe("candles", inputs, CODE, depends_on=lambda _hour: recorded)

@@ -6,27 +6,39 @@ import dagster as dg
 import polars as pl
 
 from assets.hours import hourly_asset, refreshed
-from pipeline.calendars import Span
+from pipeline.calendars import HOUR, Clock, Span, floor
 from pipeline.lake import Lake
+from pipeline.pools.shelf import Shelf
 from pipeline.provenance import Input, Recipe, code_of
+from pipeline.snapshots.observed import observed_snapshots
 from pipeline.snapshots.snapshots import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
-from pipeline.tables import POOLS, RESERVES
+from pipeline.tables import POOLS, RAW_POOLS, RESERVES, SNAPSHOTS
 
 SPEC = SnapshotsSpec()
-SNAPSHOTS = Recipe(
-    "snapshots",
-    (Input("reserves", back=SPEC.look_back), Input("pools", back=SPEC.look_back)),
-    code_of("snapshots", SPEC),
-)
+INPUTS = (Input("reserves", back=SPEC.look_back), Input("raw_pools", back=SPEC.grid))
+CODE = code_of("snapshots", SPEC)
 
 
-@hourly_asset(deps=["reserves", "pools"])
-def snapshots(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
-    """Price, reserve and trading windows of every followed pool, as often as its tier asks for."""
+@hourly_asset(deps=["reserves", "raw_pools", "pools"])
+def snapshots(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    shelf: dg.ResourceParam[Shelf],
+    clock: dg.ResourceParam[Clock],
+) -> dg.MaterializeResult[Any]:
+    """Price, reserve and trading windows of every followed pool, as often as its tier and the budget allow."""
+    now, recorded = clock.now(), shelf.content()
+    # A grid point that has not come yet has no snapshot; once it has, its hour is computed again.
+    recipe = Recipe(
+        "snapshots", INPUTS, CODE, depends_on=lambda hour: f"{recorded} {min(floor(now, SPEC.grid), hour + HOUR)}"
+    )
 
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span.widened(back=SPEC.look_back))
-        return take_snapshots(updates, lake.scan(POOLS).collect(), span, SPEC)
+        taken = take_snapshots(updates, lake.scan(POOLS, span.widened(back=SPEC.follow)).collect(), span, SPEC)
+        observed = observed_snapshots(lake.scan(RAW_POOLS, span.widened(back=SPEC.grid)).collect(), span, now, SPEC)
+        # A recording may be imported and collected from a sandbox; the import saw all of it.
+        return pl.concat([taken, observed]).unique(SNAPSHOTS.key, keep="first", maintain_order=True)
 
-    return refreshed(context, lake, SNAPSHOTS, compute)
+    return refreshed(context, lake, recipe, compute)

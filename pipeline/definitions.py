@@ -9,31 +9,41 @@ from typing import Any
 
 import dagster as dg
 
-from assets import bins, checks, features, labels, models, pools, predictions, promotion, snapshots
+from assets import bins, checks, features, freshness, labels, models, pools, predictions, promotion, snapshots, upkeep
 from assets.metadata import column_schema
+from pipeline.pools.collecting_spec import CollectionSpec
 from pipeline.tables import TABLES, Table
 from resources.doors import doors
 from resources.narrator import narrator
 from resources.settings import Settings
 from sensors import clockwork
+from sensors import collection as collection_watch
 from sensors import labels as label_watch
 
 STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictions)
 TABLE_OF = {"qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments"}
 """The table an asset writes, where the two have different names."""
 
-COLLECTION = ("reserves", "pools", "candles", "snapshots", "features", "labels")
+TOLD = ("answers", "raw_pools", "tokens", "trades", "raw_candles")
+"""What comes from the API; a replay of recordings has nothing to do there."""
+COLLECTION = (*TOLD, "pools", "candles", "snapshots", "features")
+MATURING = ("labels",)
 TRAINING = ("training_set", "outcome_model", "champion", "predictions")
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
+ADDED = "with every collection; what was told once is added once and stays"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"
 CADENCE = {
     **dict.fromkeys(COLLECTION, HOURLY),
     **dict.fromkeys(TRAINING, WEEKLY),
-    "pools": "with every collection; a pool is added once and updated in place",
+    **dict.fromkeys(("pools", "trades", "raw_candles"), ADDED),
+    "answers": "every 5 min, for as long as the schedule is on: each run collects until the next grid point",
+    "reserves": "when a recording is imported; hours whose recording did not change are left alone",
+    "labels": "every hour, for the last day: a label goes on changing until its longest horizon has passed",
     "qlib_bins": "when somebody asks; an export that would be the same is not written again",
 }
 KINDS = {
-    **{name: {"polars", "deltalake"} for name in COLLECTION},
+    **{name: {"polars", "deltalake"} for name in (*COLLECTION, *MATURING, "reserves")},
+    "answers": {"http", "deltalake"},
     "qlib_bins": {"qlib"},
     "training_set": {"polars", "deltalake"},
     "outcome_model": {"xgboost", "mlflow"},
@@ -44,33 +54,63 @@ KINDS = {
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Everything Dagster is shown; tests put their own doors in place of the usual ones."""
-    assets = [
+    settings = Settings.from_environment()
+    assets: list[Any] = [pools.answers_asset(settings.api.networks or CollectionSpec().networks)]
+    assets += [
         asset
         for stage in STAGES
         for asset in dg.load_assets_from_modules([stage], group_name=stage.__name__.rpartition(".")[2])
     ]
     return dg.Definitions(
-        assets=dg.map_asset_specs(func=_with_policy, iterable=assets),  # type: ignore[arg-type]  # takes all a loader gives
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
+        assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
+        asset_checks=dg.load_asset_checks_from_modules([checks, freshness]),
         jobs=[
             dg.define_asset_job(
-                "loop", dg.AssetSelection.all(), description="Everything, from the records to the champion."
+                "loop",
+                dg.AssetSelection.all() - dg.AssetSelection.assets(*TOLD),
+                description="Everything that is made from recordings, from their reserves to the champion.",
             ),
             dg.define_asset_job(
                 "collect",
                 dg.AssetSelection.assets(*COLLECTION),
                 executor_def=dg.in_process_executor,
-                description="Brings the hours asked for up to date; hours whose inputs did not change are left alone.",
+                description="Asks the API until the next grid point, then brings the hours asked for up to date; hours "
+                "whose inputs did not change are left alone.",
+            ),
+            dg.define_asset_job(
+                "catch_up",
+                dg.AssetSelection.assets(*(name for name in COLLECTION if name != "answers"), *MATURING),
+                executor_def=dg.in_process_executor,
+                description="Brings hours up to date whose answers or bars arrived late, without asking the API.",
+            ),
+            dg.define_asset_job(
+                "mature",
+                dg.AssetSelection.assets(*MATURING),
+                executor_def=dg.in_process_executor,
+                description="Lets the labels of the last day mature.",
             ),
             dg.define_asset_job(
                 "train",
                 dg.AssetSelection.assets(*TRAINING),
                 description="Freezes a training set, trains and evaluates a model, lets the gate decide.",
             ),
+            upkeep.maintain,
+            dg.define_asset_job(
+                "look_at_freshness",
+                dg.AssetSelection.checks(*(check.check_key for check in freshness.CHECKS)),
+                executor_def=dg.in_process_executor,
+                description="Looks whether what is collected is as fresh as it should be.",
+            ),
         ],
-        schedules=[clockwork.every_five_minutes, clockwork.every_sunday],
-        sensors=[label_watch.enough_new_labels],
-        resources={**doors(Settings.from_environment()), **(resource_overrides or {})},
+        schedules=[
+            clockwork.every_five_minutes,
+            clockwork.every_hour,
+            clockwork.every_night,
+            clockwork.every_quarter_hour,
+            clockwork.every_sunday,
+        ],
+        sensors=[collection_watch.pools_waiting, collection_watch.hours_to_catch_up, label_watch.enough_new_labels],
+        resources={**doors(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger, "narrator": narrator},
     )

@@ -22,7 +22,8 @@ from pipeline.pools.shelf import Shelf, Told
 from pipeline.pools.simulator import simulate, write_recording
 from pipeline.pools.spec import PoolsSpec, SimulationSpec
 from pipeline.promotion.ledger import current_champion
-from pipeline.replay import Replayed, replay
+from pipeline.replay import replay
+from pipeline.runs import Finished
 from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FIGURES, LABELS, QUARANTINE, TABLES
 
 SEED = 7
@@ -66,7 +67,7 @@ def run_demo(
         the report.
 
     Raises:
-        ReplayFailedError: a step or a blocking check failed; nothing is written.
+        RunFailedError: a step or a blocking check failed; nothing is written.
     """
     started = perf_counter()
     replayed = replay(defs, instance, told, tags=tags)
@@ -80,7 +81,7 @@ def run_demo(
     return report
 
 
-def build_report(lake: Lake, recording: Recording, replayed: Replayed) -> dict[str, Any]:
+def build_report(lake: Lake, recording: Recording, replayed: Finished) -> dict[str, Any]:
     """What the loop did and what came of it."""
     said = replayed.metadata["outcome_model"]
     figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect()
@@ -110,7 +111,7 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _stage(lake: Lake, source: str, stage: str, replayed: Replayed) -> dict[str, Any]:
+def _stage(lake: Lake, source: str, stage: str, replayed: Finished) -> dict[str, Any]:
     tables = {t.name: lake.scan(t) for t in TABLES.values() if t.stage == stage}
     rows = {
         name: (frame.filter(pl.col("source") == source) if "source" in frame.collect_schema() else frame)
@@ -146,7 +147,7 @@ def _label_shares(lake: Lake, source: str) -> dict[str, dict[str, float]]:
     }
 
 
-def _champion(lake: Lake, replayed: Replayed) -> dict[str, Any]:
+def _champion(lake: Lake, replayed: Finished) -> dict[str, Any]:
     """Who is in charge, by the ledger, and what was said of this run's challenger."""
     in_charge = current_champion(lake.scan(DEPLOYMENTS).collect(), TrainingSpec().model_name)
     verdict = replayed.metadata["champion"]

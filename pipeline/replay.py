@@ -1,38 +1,17 @@
-"""Runs the graph over a recording, in this process, in front of a person.
+"""Runs the graph over a recording.
 
-Belongs here: which hours a replay asks for, the run itself, and what it left.
-Stays out: what the assets do, and what a demo makes of the result (`demo`).
+Belongs here: which hours a replay asks for, and with which clock. Stays out: the run itself (`runs`), what the assets do,
+and what a demo makes of the result (`demo`).
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 
-from assets.hours import HOURS, range_tags
-from pipeline.calendars import Span
-from pipeline.errors import InputError, PermanentError
-from pipeline.pools.recording import Recording
+from assets.hours import HOURS
+from pipeline.errors import InputError
 from pipeline.pools.shelf import Told
-
-INTERRUPTED = "DagsterExecutionInterruptedError"
-CLASS_PATH = re.compile(r"^pipeline\.errors\.\w+: ")
-CHECK_FAILED = "DagsterAssetCheckFailedError"
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A finished run: its id, how long each step took, and what every asset said of itself."""
-
-    run_id: str
-    seconds: dict[str, float]
-    metadata: dict[str, dict[str, Any]]
-
-
-class ReplayFailedError(PermanentError):
-    """A step or a blocking check failed; what was committed before stays, and the same command carries on."""
+from pipeline.runs import Finished, run_job
 
 
 def replay(
@@ -42,12 +21,14 @@ def replay(
     *,
     assets: Sequence[str] | None = None,
     tags: dict[str, str] | None = None,
-) -> Replayed:
+) -> Finished:
     """Materialise `assets` (None: the whole loop) over the hours of a recording, as of the recording's end.
+
+    Its clock stands there, and it learns from that recording alone.
 
     Raises:
         InputError: the recording is older than the first partition.
-        ReplayFailedError: a step or a blocking check failed; the message says which and why.
+        RunFailedError: a step or a blocking check failed; the message says which and why.
     """
     span, recording = told.span, told.recording
     if span.start < HOURS.start:
@@ -55,64 +36,15 @@ def replay(
             f"recording {recording.name!r} begins {span.start:%Y-%m-%d %H:%M}, before the first hour there is a "
             f"partition for, {HOURS.start:%Y-%m-%d %H:%M}: leave out what is older"
         )
-    job = defs.resolve_job_def("loop")
-    result = job.execute_in_process(
-        instance=instance,
-        tags={**range_tags(span), "poolcast/recording": recording.name, **(tags or {})},
-        run_config=_run_config(recording, span),
-        asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
-        raise_on_error=False,
-    )
-    if not result.success:
-        if any(_class_of(e.step_failure_data.error) == INTERRUPTED for e in result.all_events if e.is_step_failure):
-            raise KeyboardInterrupt
-        raise ReplayFailedError(_why(result))
-    return Replayed(result.run_id, _seconds(instance, result.run_id), _metadata(result))
-
-
-def _run_config(recording: Recording, span: Span) -> dict[str, Any]:
-    """A replay's clock stands at the recording's end, and it learns from that recording alone."""
-    return {
-        "resources": {
+    return run_job(
+        defs,
+        instance,
+        "loop",
+        span,
+        assets=assets,
+        tags={"poolcast/recording": recording.name, **(tags or {})},
+        resources={
             "clock": {"config": {"at": span.end.isoformat()}},
             "source": {"config": {"name": recording.source}},
         },
-        "loggers": {"narrator": {}},
-    }
-
-
-def _why(result: dg.ExecuteInProcessResult) -> str:
-    """The failed steps and checks in words, without a traceback."""
-    errors = {e.step_key: e.step_failure_data.error for e in result.all_events if e.is_step_failure}
-    told = [
-        f"{step}: {CLASS_PATH.sub('', (error.cause or error).message.strip())}"
-        for step, error in errors.items()
-        if error is not None and _class_of(error) != CHECK_FAILED  # the check itself says it better
-    ]
-    told += [
-        f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
-        for check in result.get_asset_check_evaluations()
-        if not check.passed
-    ]
-    return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
-
-
-def _class_of(error: Any) -> str | None:
-    return None if error is None else error.cls_name
-
-
-def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
-    return {
-        stats.step_key: stats.end_time - stats.start_time
-        for stats in instance.get_run_step_stats(run_id)
-        if stats.start_time is not None and stats.end_time is not None
-    }
-
-
-def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    """What each asset said of itself; an hourly asset says the same of every hour, so the last word will do."""
-    said: dict[str, dict[str, Any]] = {}
-    for event in result.get_asset_materialization_events():
-        materialization = event.step_materialization_data.materialization
-        said[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
-    return said
+    )

@@ -4,17 +4,21 @@ Each takes configuration in and hands a library object out; assets never see a D
 from `settings`, and a run may override any of them (a replay sets the clock, a demo names its source).
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipeline.calendars import Clock, FixedClock, SystemClock, require_utc
+from pipeline.calendars import Clock, FixedClock, require_utc
 from pipeline.lake import Lake
+from pipeline.pools.collecting_spec import CollectionSpec
+from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.shelf import Shelf
 from pipeline.promotion.registry import Registry
-from resources.settings import Settings
+from resources.collecting import collector_setup, market_clock
+from resources.settings import ApiSettings, Settings
 
 
 class LakeDoor(dg.ConfigurableResource[Any]):
@@ -41,14 +45,34 @@ class ClockDoor(dg.ConfigurableResource[Any]):
     """What time it is: the machine's, or for a replay the moment `at` (ISO 8601, UTC)."""
 
     at: str | None = None
+    sandbox_url: str | None = None
 
     def create_resource(self, _context: dg.InitResourceContext) -> Clock:
-        """A standing clock if `at` is set, else the machine's."""
-        return (
-            SystemClock()
-            if self.at is None
-            else FixedClock(require_utc(datetime.fromisoformat(self.at).astimezone(UTC)))
+        """A standing clock if `at` is set, else the sandbox's if there is one, else the machine's."""
+        if self.at is not None:
+            return FixedClock(require_utc(datetime.fromisoformat(self.at).astimezone(UTC)))
+        return market_clock(self.sandbox_url)
+
+
+class CollectorDoor(dg.ConfigurableResource[Any]):
+    """How pools are collected. The key stays in the environment: a resource's configuration is shown in the UI."""
+
+    base_url: str
+    folder: str
+    calls_per_minute: int
+    networks: list[str]
+    sandbox_url: str | None = None
+
+    def create_resource(self, _context: dg.InitResourceContext) -> CollectorSetup:
+        """A setup that opens nothing before a collector is asked for."""
+        api = replace(
+            ApiSettings.from_environment(),
+            base_url=self.base_url,
+            calls_per_minute=self.calls_per_minute,
+            networks=tuple(self.networks),
+            sandbox_url=self.sandbox_url,
         )
+        return collector_setup(api, Path(self.folder))
 
 
 class SourceDoor(dg.ConfigurableResource[Any]):
@@ -88,9 +112,16 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "lake": LakeDoor(root=str(settings.lake)),
         "shelf": ShelfDoor(folder=str(settings.recordings)),
         "qlib": FolderDoor(path=str(settings.qlib)),
-        "clock": ClockDoor(),
+        "clock": ClockDoor(sandbox_url=settings.api.sandbox_url),
         "wall_clock": ClockDoor(),
         "source": SourceDoor(),
+        "collector": CollectorDoor(
+            base_url=settings.api.base_url,
+            folder=str(settings.collector),
+            calls_per_minute=settings.api.calls_per_minute,
+            networks=list(settings.api.networks or CollectionSpec().networks),
+            sandbox_url=settings.api.sandbox_url,
+        ),
         "registry": RegistryDoor(
             tracking_uri=settings.tracking_uri or settings.mlflow_url, artifact_root=str(settings.mlflow_artifacts)
         ),

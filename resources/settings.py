@@ -5,8 +5,9 @@ start are given. Stays out: what the science is (`pipeline/<stage>/spec.py`) and
 """
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +39,51 @@ QUIET: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
+class ApiSettings:
+    """Which API is asked for pools.
+
+    Attributes:
+        base_url: everything before `networks/...`; the paid host has the same paths under another prefix.
+        key: the key of a paid plan; None for the public API.
+        key_header: the header that carries the key.
+        calls_per_minute: our budget; the public API allows about 30.
+        networks: the chains to watch, as the API names them; None: those of the collection's spec.
+        sandbox_url: a sandbox market (`poolcast sandbox serve`) to ask instead; its clock is ours then.
+    """
+
+    base_url: str = "https://api.geckoterminal.com/api/v2"
+    key: str | None = field(default=None, repr=False)
+    key_header: str = "x-cg-pro-api-key"
+    calls_per_minute: int = 30
+    networks: tuple[str, ...] | None = None
+    sandbox_url: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `POOLCAST_API_*`, `POOLCAST_NETWORKS` and `POOLCAST_SANDBOX_URL`.
+
+        Raises:
+            UsageError: the budget is no whole number from 1.
+        """
+        calls = os.environ.get("POOLCAST_API_CALLS_PER_MINUTE") or str(cls.calls_per_minute)
+        if not calls.isdecimal() or int(calls) < 1:
+            raise UsageError(f"POOLCAST_API_CALLS_PER_MINUTE is {calls!r}: give a whole number from 1")
+        told = os.environ.get("POOLCAST_NETWORKS") or ""
+        networks = tuple(dict.fromkeys(name.strip() for name in told.split(",") if name.strip()))
+        strange = [name for name in networks if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)]
+        if strange:
+            raise UsageError(f"POOLCAST_NETWORKS names {strange!r}: give names as the API has them, like 'eth,solana'")
+        return cls(
+            base_url=os.environ.get("POOLCAST_API_URL") or cls.base_url,
+            key=os.environ.get("POOLCAST_API_KEY") or None,
+            key_header=os.environ.get("POOLCAST_API_KEY_HEADER") or cls.key_header,
+            calls_per_minute=int(calls),
+            networks=networks or None,
+            sandbox_url=(os.environ.get("POOLCAST_SANDBOX_URL") or "").rstrip("/") or None,
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where this installation keeps its state and listens.
 
@@ -48,6 +94,7 @@ class Settings:
         mlflow_port: port of the MLflow server on loopback.
         workspace: the workspace file Dagster's servers load.
         tracking_uri: where MLflow's runs and versions are reached; None: its server on loopback.
+        api: which API is asked for pools, and how much of it is ours.
     """
 
     data_dir: Path
@@ -56,6 +103,7 @@ class Settings:
     mlflow_port: int = 5000
     workspace: Path = ROOT / "workspace.yaml"
     tracking_uri: str | None = None
+    api: ApiSettings = ApiSettings()
 
     @classmethod
     def from_environment(
@@ -80,6 +128,7 @@ class Settings:
             mlflow_port=mlflow_port or _port("POOLCAST_MLFLOW_PORT", cls.mlflow_port),
             workspace=Path(workspace).absolute() if workspace else cls.workspace,
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
+            api=ApiSettings.from_environment(),
         )
 
     @property
@@ -106,6 +155,11 @@ class Settings:
     def recordings(self) -> Path:
         """The folder of the registered recordings."""
         return self.data_dir / "recordings"
+
+    @property
+    def collector(self) -> Path:
+        """The folder of what collectors share: their memory and their budget."""
+        return self.data_dir / "collector"
 
     @property
     def qlib(self) -> Path:

@@ -1,27 +1,72 @@
-"""What runs by the clock: collection every five minutes, training every week."""
+"""What runs by the clock: collection, labels, freshness, upkeep, training."""
+
+from datetime import datetime
 
 import dagster as dg
 
 from assets.hours import range_tags
 from assets.labels import SPEC as LABELS_SPEC
-from pipeline.calendars import DAY, HOUR, Span, floor
+from assets.pools import SAMPLER
+from pipeline.calendars import DAY, HOUR, Clock, Span, floor
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
 
-COLLECTED = LABELS_SPEC.maturity + HOUR
+MATURING = LABELS_SPEC.maturity + HOUR
 """As far back as a label may still be pending, and the running hour. Unchanged hours are left alone."""
+
+
+def collected_span(now: datetime) -> Span:
+    """The hours that a collection run beginning at `now` may add to: the last two, and that of its grid point."""
+    last = floor(now + SAMPLER.grid, HOUR)
+    return Span(floor(now, HOUR) - HOUR, last + HOUR)
 
 
 @dg.schedule(
     job_name="collect",
     cron_schedule="*/5 * * * *",
     execution_timezone="UTC",
-    description="Collects the running hour and lets the labels of the last day mature. Off until you switch it on.",
+    description="Asks the API for new pools and due visits until the next five minutes. Off until you switch it on.",
 )
-def every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Collects the running hour and lets the labels of the last day mature. Off until somebody switches it on."""
-    hour = floor(context.scheduled_execution_time, HOUR)
-    return dg.RunRequest(tags=range_tags(Span(hour - COLLECTED, hour + HOUR)))
+def every_five_minutes(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.RunRequest:
+    """Asks the API for new pools and due visits until the next five minutes. Off until somebody switches it on."""
+    del context  # the market's clock counts; a sandbox has its own
+    return dg.RunRequest(tags=range_tags(collected_span(clock.now())))
+
+
+@dg.schedule(
+    job_name="mature",
+    cron_schedule="7 * * * *",
+    execution_timezone="UTC",
+    description="Lets the labels of the last day mature, seven minutes past every hour. Off until you switch it on.",
+)
+def every_hour(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.RunRequest:
+    """Lets the labels of the last day mature. Off until somebody switches it on."""
+    del context
+    hour = floor(clock.now(), HOUR)
+    return dg.RunRequest(tags=range_tags(Span(hour - MATURING, hour + HOUR)))
+
+
+@dg.schedule(
+    job_name="look_at_freshness",
+    cron_schedule="*/15 * * * *",
+    execution_timezone="UTC",
+    description="Looks whether what is collected is as fresh as it should be. Off until you switch it on.",
+)
+def every_quarter_hour(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Looks whether what is collected is as fresh as it should be. Off until somebody switches it on."""
+    return dg.RunRequest()
+
+
+@dg.schedule(
+    job_name="maintain",
+    cron_schedule="17 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Expires what is past its retention, merges small files, deletes what no version needs; every night.",
+)
+def every_night(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Expires what is past its retention, merges small files, deletes what no version needs; every night at 04:17."""
+    return dg.RunRequest()
 
 
 @dg.schedule(

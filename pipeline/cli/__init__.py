@@ -13,6 +13,9 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.cli.lake import lake
+from pipeline.cli.pools import pools
+from pipeline.cli.sandbox import sandbox
 from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
 from pipeline.errors import PoolcastError, UsageError
 
@@ -29,6 +32,9 @@ app = typer.Typer(
 recordings = typer.Typer(no_args_is_help=True, help="Recordings: market histories that can be replayed.")
 models = typer.Typer(no_args_is_help=True, help="Models: what they are worth.")
 promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge, and why.")
+app.add_typer(pools, name="pools")
+app.add_typer(sandbox, name="sandbox")
+app.add_typer(lake, name="lake")
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
 app.add_typer(promotion, name="promotion")

@@ -51,8 +51,13 @@ def lake_of(settings: "Settings") -> "Lake":
 
 
 @contextmanager
-def instance_of(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
-    """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first."""
+def instance_of(
+    settings: "Settings", *, alone: bool = True
+) -> Iterator[tuple["dg.Definitions", "dg.DagsterInstance", dict[str, str]]]:
+    """The graph and the instance it runs on, in this process; runs that a kill orphaned are ended first.
+
+    `alone`: nobody else may replay recordings in the same data folder meanwhile. Collectors may be several.
+    """
     from resources.dagster_home import dagster_instance
     from resources.locks import FileLock
     from resources.orphans import fail_orphans, process_tags
@@ -60,7 +65,7 @@ def instance_of(settings: "Settings") -> Iterator[tuple["dg.Definitions", "dg.Da
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside is ended as by Ctrl-C: in order
     lock = FileLock(settings.data_dir / "replay.lock")
-    if not lock.try_acquire("exclusive"):
+    if alone and not lock.try_acquire("exclusive"):
         raise ServiceError(f"another demo or import is working in {str(settings.data_dir)!r}: wait until it is done")
     with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
         fail_orphans(instance, is_embedded=databases.is_embedded)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline.calendars import MINUTE
+from pipeline.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class SampledTier:
 class SamplerSpec:
     """Which pools are worth a call. Tiers run from the richest to the poorest; the last takes every pool.
 
-    Priorities weigh the due pools against each other; `floor_share` is what each tier with due pools is given of the
-    budget whatever the priorities say, so that none starves.
+    Pools that are seen more often than their tier asks for, because they are newborn, stand beside the tiers as one of
+    their own, with `newborn_priority`. Priorities share the calls out among the tiers; `floor_share` is what each tier
+    with due pools is given whatever the priorities say, so that none starves.
     """
 
     grid_minutes: int = 5
@@ -59,6 +61,7 @@ class SamplerSpec:
         SampledTier(0.0, 240, 10.0),
     )
     newborn_minutes: int = 60
+    newborn_priority: float = 75.0
     follow_days: int = 7
     floor_share: float = 0.05
     lift_minutes: int = 60
@@ -66,6 +69,27 @@ class SamplerSpec:
     volume_spike_ratio: float = 5.0
     whale_share: float = 0.05
     max_boost: float = 4.0
+
+    def __post_init__(self) -> None:
+        bounds = [tier.reserve_usd for tier in self.tiers]
+        if not bounds or bounds != sorted(bounds, reverse=True):
+            raise UsageError(f"tiers must run from the richest to the poorest, found {bounds!r}: reorder them")
+        off_grid = [t.interval_minutes for t in self.tiers if t.interval_minutes % self.grid_minutes]
+        if off_grid or any(t.interval_minutes <= 0 for t in self.tiers) or min(self.priorities) <= 0:
+            raise UsageError(
+                f"intervals must be multiples of {self.grid_minutes!r} minutes and priorities positive, "
+                f"found {self.tiers!r} and {self.newborn_priority!r}"
+            )
+        if not 0 < self.floor_share * len(self.priorities) <= 1:
+            raise UsageError(
+                f"{len(self.priorities)} tiers cannot each be given {self.floor_share!r} of the calls: "
+                "choose a floor_share above 0 that leaves something to share"
+            )
+
+    @property
+    def priorities(self) -> tuple[float, ...]:
+        """Priorities of the tiers, and last that of the newborn."""
+        return (*(tier.priority for tier in self.tiers), self.newborn_priority)
 
     @property
     def grid(self) -> timedelta:
@@ -86,10 +110,23 @@ class CollectionSpec:
     )  # fmt: skip
     cycle_minutes: int = 5
     longest_discovery_minutes: float = 1.5
+    full_page_share: float = 0.7
+    """A list of new pools is read again when this part of its first page is expected to be new."""
+    probe_minutes: float = 30.0
+    """How often the lists that are not in use are read all the same, to learn what they would cost."""
     discovery_share: float = 0.7
     details_share: float = 0.1
     late_minutes: int = 10
     """A pool first seen at this age, or a bar learned this long after its end, is late."""
+    listed_late_s: float = 15.0
+    """How long after its birth a pool may appear in the list of new ones."""
     history_age_hours: float = 25.0
     """At this age a pool's bars since birth are asked for, so that its labels can be settled."""
+    waiting_pools: int = 30
+    """So many pools that nobody visits are worth a run of their own: as many as one call serves."""
     workers: int = 4
+
+    @property
+    def late(self) -> timedelta:
+        """`late_minutes` as a length of time."""
+        return self.late_minutes * MINUTE

@@ -7,13 +7,14 @@ one of them (`recording`).
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from pipeline.calendars import HOUR, Span, floor
 from pipeline.errors import InputError, UsageError
+from pipeline.lake import Lake
 from pipeline.pools.recording import RecordedFrames, Recording, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
 from pipeline.tables import POOLS, QUARANTINE, RESERVES
@@ -99,18 +100,20 @@ class Shelf:
             ) from error
 
     def read(self, spec: PoolsSpec, now: datetime) -> list[Told]:
-        """Everything every recording on the shelf tells.
+        """Everything every recording on the shelf tells; nothing where there is none.
 
         Raises:
-            UsageError: there is no recording to read.
             InputError: one of them can no longer be read.
         """
-        recordings = self.recordings()
-        if not recordings:
-            raise UsageError(
-                "no recording is registered, so there is nothing to read: run `poolcast recordings import DIR`"
-            )
-        return [read_told(recording, spec, now) for recording in recordings]
+        return [read_told(recording, spec, now) for recording in self.recordings()]
+
+    def content(self) -> str:
+        """A hash of everything on the shelf: what is made from recordings as a whole depends on it.
+
+        Raises:
+            InputError: one of them can no longer be read.
+        """
+        return _hash_of(self.recordings())
 
 
 def together(told: Sequence[Told]) -> RecordedFrames:
@@ -124,5 +127,22 @@ def together(told: Sequence[Told]) -> RecordedFrames:
 
 def content_at(told: Sequence[Told], hour: datetime) -> str:
     """A hash of the recordings that speak of `hour`: what an hour of raw records depends on."""
-    speaking = sorted(f"{t.recording.source} {t.recording.sha256}" for t in told if t.span.start <= hour < t.span.end)
-    return hashlib.sha256("\n".join(speaking).encode()).hexdigest()
+    return _hash_of([t.recording for t in told if t.span.start <= hour < t.span.end])
+
+
+def replace_pools(lake: Lake, pools: pl.DataFrame) -> None:
+    """Bring POOLS to what the recordings tell; pools of other sources that were born in between stay as they are."""
+    if pools.is_empty():
+        return
+    first, last = pools["created_at"].sort().gather([0, -1])
+    span = Span(first, last + timedelta(microseconds=1))
+    stored = lake.scan(POOLS, span).collect()
+    of_others = stored.filter(~pl.col("source").is_in(pools["source"].unique().implode()))
+    wanted = pl.concat([of_others, pools])
+    if not wanted.sort(POOLS.key).equals(stored.sort(POOLS.key)):
+        lake.replace(POOLS, wanted, span)
+
+
+def _hash_of(recordings: Sequence[Recording]) -> str:
+    told = sorted(f"{recording.source} {recording.sha256}" for recording in recordings)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

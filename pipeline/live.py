@@ -1,0 +1,30 @@
+"""Runs the graph on the market as it is: a collection cycle, or the hours that histories arrived for.
+
+Belongs here: which hours a cycle asks for. Stays out: the run itself (`runs`), what the assets do.
+"""
+
+from datetime import datetime
+
+import dagster as dg
+
+from pipeline.calendars import Span
+from pipeline.runs import Finished, run_job
+from sensors.clockwork import collected_span
+
+
+def collect(defs: dg.Definitions, instance: dg.DagsterInstance, now: datetime, tags: dict[str, str]) -> Finished:
+    """One cycle from `now` to the next grid point, and everything that is made from its answers.
+
+    Raises:
+        RunFailedError: a step or a blocking check failed; what was answered is kept all the same.
+    """
+    return run_job(defs, instance, "collect", collected_span(now), tags=tags)
+
+
+def catch_up(defs: dg.Definitions, instance: dg.DagsterInstance, span: Span, tags: dict[str, str]) -> Finished:
+    """Bring hours up to date whose answers or bars arrived late.
+
+    Raises:
+        RunFailedError: a step or a blocking check failed.
+    """
+    return run_job(defs, instance, "catch_up", span, tags=tags)

@@ -1,0 +1,294 @@
+"""One collection cycle: look for new pools, visit those that are due, spend what is left on their histories.
+
+Belongs here: the order in which calls are made, and what an answer changes. Stays out: who is due (`watch`), who is
+taken (`sampler`), which pages to read (`discovery`), how a call is made (`source`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import polars as pl
+
+from pipeline.calendars import MINUTE, ceil, floor
+from pipeline.pools.answer import LAST_PAGE, POOLS_A_PAGE, Answer, Call, new_pools, pools_multi, tokens_recently_updated
+from pipeline.pools.attention import boosts, running_outcome
+from pipeline.pools.budget import Budget
+from pipeline.pools.collector_setup import CollectorSetup
+from pipeline.pools.cycle import Cycle, Tally, row_of
+from pipeline.pools.details import next_details, settle
+from pipeline.pools.discovery import Feed, after_visit, expected_calls, next_feeds
+from pipeline.pools.feeds import Births, Feeds
+from pipeline.pools.journal import Journal
+from pipeline.pools.memory import Memory
+from pipeline.pools.parse import parse_ohlcv, parse_pools
+from pipeline.pools.sampler import plan_visits
+from pipeline.pools.source import Asked, Source
+from pipeline.pools.watch import Watch
+from pipeline.tables import ANSWERS
+
+Plan = Mapping[str, tuple[float, int]]
+Visit = tuple[Call, Plan]
+_SHORTEST_WAIT_S = 0.5
+_LAST_CALL_S = 3.0
+"""No call is begun so shortly before the grid point that its answer would belong to the next."""
+
+
+class Collector:
+    """Collects from one source into a journal; make one with `CollectorSetup.open`."""
+
+    def __init__(self, setup: CollectorSetup, memory: Memory, budget: Budget, say: Callable[[str], None]) -> None:
+        self.setup = setup
+        self.timer = setup.timer
+        self.collection = setup.collection
+        self.networks = setup.networks
+        self.budget = budget
+        self.say = say
+        self.journal = Journal(memory)
+        self.watch = Watch(memory, setup.source, setup.sampler, setup.collection)
+        self.feeds = Feeds(memory, setup.source)
+        self.api = Source(
+            setup.base_url,
+            timer=setup.timer,
+            budget=budget,
+            spec=setup.client,
+            seed=setup.seed,
+            keep=self.journal.keep,
+            api_key=setup.api_key,
+            api_key_header=setup.api_key_header,
+        )
+        self.tally = Tally()
+        self._is_told_of_tokens = False
+
+    def next_slot(self) -> datetime:
+        """The grid point after now: where everything belongs that is observed until then."""
+        return floor(self.timer.now(), self.setup.sampler.grid) + self.setup.sampler.grid
+
+    def cycle(self, slot: datetime) -> Cycle:
+        """Collect for the grid point `slot`, until it has come; what is waiting then is left for the next cycle.
+
+        Called with a grid point that is not ahead, it makes the calls that may go out at once and does not wait.
+        """
+        started = self.timer.now()
+        self.tally, self._is_told_of_tokens = Tally(), False
+        self.watch.forget(started)
+        visits = self._plan(slot, started)
+        is_ahead = slot > started
+        self.say(f"{sum(len(plan) for _, plan in visits):,} pools to visit in {len(visits)} calls for {slot:%H:%M}")
+        n_details = self._n_details(slot, started)
+        while True:
+            now = self.timer.now()
+            if is_ahead and (slot - now).total_seconds() <= _LAST_CALL_S:
+                break
+            n_calls = self.budget.left(now)
+            n_done = self._discover(now, n_calls)
+            if n_done == 0 and visits and n_calls:
+                n_done = self._visit(visits, min(n_calls, self.collection.workers))
+            if n_done == 0 and n_calls and (n_details > 0 or not visits):
+                n_done = self._detail(now, min(n_calls, self.collection.workers))
+                n_details -= n_done
+            if n_done == 0:
+                if not is_ahead:
+                    break
+                self.timer.sleep(self._pause(slot, n_calls))
+        self.timer.sleep(max(0.0, (slot - self.timer.now()).total_seconds()))
+        return self._report(slot, started)
+
+    # Plan
+
+    def _plan(self, slot: datetime, now: datetime) -> list[Visit]:
+        """The visits of the cycle, claimed, in random order: what does not fit in the end is left out by chance."""
+        due = self._weighted(self.watch.due(slot, now, self.networks))
+        plan = plan_visits(due, self._n_visits(slot, now), slot, self.setup.sampler, self.setup.seed)
+        said = {
+            (network, pool): (share, missed)
+            for network, pool, share, missed in plan.sampled.select(
+                "network", "pool", "inclusion_probability", "n_missed"
+            ).iter_rows()
+        }
+        self.watch.claim(said, slot)
+        return [
+            (pools_multi(network, pools), {pool: said[network, pool] for pool in pools})
+            for network, pools in plan.calls
+        ]
+
+    def _weighted(self, due: pl.DataFrame) -> pl.DataFrame:
+        """The due pools, those heavier whose story so far is one that is seldom seen."""
+        weights = boosts(self.setup.outcome_counts, self.setup.sampler)
+        outcome = running_outcome(
+            pl.col("price_usd") / pl.col("first_price_usd"), pl.col("reserve_usd") / pl.col("first_reserve_usd"),
+            self.setup.bands,
+        )  # fmt: skip
+        return due.with_columns(boost=outcome.replace_strict(weights, default=1.0, return_dtype=pl.Float64))
+
+    def _n_calls(self, slot: datetime, now: datetime) -> int:
+        """Calls there will be until the grid point."""
+        client = self.setup.client
+        ahead = max(0.0, (slot - now).total_seconds() - _LAST_CALL_S) / (client.budget_window_s + client.budget_slack_s)
+        return self.budget.left(now) + int(ahead * self.setup.calls_per_minute)
+
+    def _n_details(self, slot: datetime, now: datetime) -> int:
+        return int(self._n_calls(slot, now) * self.collection.details_share)
+
+    def _n_visits(self, slot: datetime, now: datetime) -> int:
+        """Calls for visits: what is left when new pools are looked for and histories have their share."""
+        n_calls = self._n_calls(slot, now)
+        minutes = max(0.0, (slot - now) / MINUTE)
+        wanted = expected_calls(self.feeds.all(), self.networks, max(minutes, 1.0), self.collection)
+        n_discovery = min(wanted, self.collection.discovery_share * n_calls)
+        return max(0, int(n_calls - n_discovery) - self._n_details(slot, now))
+
+    def _pause(self, slot: datetime, n_calls: int) -> float:
+        """How long to wait when there is nothing to do, or nothing may be done."""
+        ahead = (slot - self.timer.now()).total_seconds() - _LAST_CALL_S
+        wait = self.setup.client.budget_window_s / self.setup.calls_per_minute if n_calls == 0 else 2.0
+        return max(_SHORTEST_WAIT_S, min(wait, ahead))
+
+    # Calls
+
+    def _discover(self, now: datetime, n_calls: int) -> int:
+        """Read the feeds that are due; gives the number of pages asked for."""
+        n_done = 0
+        for network in next_feeds(self.feeds.all(), self.networks, now, n_calls, self.collection):
+            n_done += self._read_feed(network)
+            if n_done >= n_calls:
+                break
+        return n_done
+
+    def _read_feed(self, network: str | None) -> int:
+        """Read one list of new pools back to what was seen at the last visit; gives the number of pages asked for."""
+        feed = {f.network: f for f in self.feeds.all()}.get(network, Feed(network))
+        covered = self.networks if network is None else (network,)
+        visited_at = self.timer.now()
+        self.feeds.put(replace(feed, visited_at=visited_at))
+        back_to = self._back_to(covered)
+        pages: list[list[datetime]] = []
+        n_unknown = 0
+        while True:
+            answer = self._ask(new_pools(network, len(pages) + 1), {})
+            if answer is None:
+                # Nothing is vouched for. The next visit reads on to where the last complete one ended.
+                return len(pages) + 1
+            page = self._take_in_page(answer)
+            pages.append(page.births)
+            n_unknown += page.n_unknown
+            is_overlapped = page.n_told < POOLS_A_PAGE or (
+                back_to is not None and min(page.births, default=visited_at) <= back_to
+            )
+            if is_overlapped or back_to is None or len(pages) == LAST_PAGE:
+                break
+        self.feeds.put(after_visit(feed, visited_at, pages, n_unknown, is_overlapped, self.collection))
+        self.feeds.advance(covered, pages, visited_at, is_overlapped=is_overlapped)
+        return len(pages)
+
+    def _back_to(self, networks: Sequence[str]) -> datetime | None:
+        """How far back a visit must read: the last visit's moment, and as much more as a pool may be listed late.
+
+        Not back to a pool that is known: the page it stands on may have been read in a visit that then broke off.
+        None if a network was never visited: one page will do then, for nothing has been promised.
+        """
+        visits = [self.feeds.births_until(network) for network in networks]
+        known = [visit for visit in visits if visit is not None]
+        if len(known) < len(visits) or not known:
+            return None
+        return min(known) - timedelta(seconds=self.collection.listed_late_s)
+
+    def _take_in_page(self, answer: Answer) -> "Page":
+        """Take in a page of new pools, of our networks."""
+        records = self._records(answer)
+        ours = records.filter(pl.col("network").is_in(self.networks))
+        keys = list(ours.select("network", "pool").unique().iter_rows())
+        missed = self.watch.missed(keys, answer.answered_at)
+        if missed:
+            self.journal.note_plan(answer.answer_id, {pool: (1.0, n) for pool, n in missed.items()})
+        n_known = len(self.watch.known(keys))
+        self.tally.brought(self.watch.take_in(ours))
+        return Page(n_told(answer), records["created_at"].to_list(), len(keys) - n_known)
+
+    def _visit(self, visits: list[Visit], n_calls: int) -> int:
+        """Make the next calls of the plan, side by side; gives their number."""
+        batch = [visits.pop() for _ in range(min(n_calls, len(visits)))]
+        for (call, plan), answer in zip(batch, self._ask_all(batch), strict=True):
+            if answer is not None and call.network is not None:
+                records = self._records(answer).filter(pl.col("pool").is_in(list(plan)))
+                self.tally.brought(self.watch.take_in(records))
+                absent = set(plan) - set(records["pool"])
+                self.watch.vanish(call.network, sorted(absent), ceil(answer.answered_at, self.setup.sampler.grid))
+        return len(batch)
+
+    def _detail(self, now: datetime, n_calls: int) -> int:
+        """Ask for bars, swaps and token facts that are wanted; gives the number of calls."""
+        if not self._is_told_of_tokens:
+            self._is_told_of_tokens = True
+            self._ask(tokens_recently_updated(), {})
+            return 1
+        wanted = list(next_details(self.watch, now, n_calls))
+        answers = self._ask_all([(call, {}) for _, _, call in wanted])
+        for (column, what, _), answer in zip(wanted, answers, strict=True):
+            bars = None if answer is None else parse_ohlcv(frame_of(answer), self.setup.pools).raw_candles
+            settle(self.watch, column, what, self.timer.now(), bars, self.setup.sampler.grid)
+        return len(wanted)
+
+    def _ask_all(self, visits: Sequence[Visit]) -> list[Answer | None]:
+        if self.collection.workers == 1 or len(visits) < 2:
+            return [self._ask(*visit) for visit in visits]
+        with ThreadPoolExecutor(self.collection.workers) as workers:
+            return list(workers.map(lambda visit: self._ask(*visit), visits))
+
+    def _ask(self, call: Call, plan: Plan) -> Answer | None:
+        """The usable answer to a call, kept already; None where there was none, which is counted and said."""
+        asked = self.api.ask(call, plan)
+        self.tally.asked(call.network, asked.n_calls, asked.error)
+        if asked.error is not None:
+            self.say(f"{call.path[:80]}: {asked.error}")
+        return asked.answer
+
+    def bars(self, call: Call) -> tuple[Asked, pl.DataFrame | None]:
+        """Ask for a pool's bars; the RAW_CANDLES rows that were told, or None where nothing was."""
+        asked = self.api.ask(call)
+        if asked.error is not None:
+            self.say(f"{call.path[:80]}: {asked.error}")
+        bars = None if asked.answer is None else parse_ohlcv(frame_of(asked.answer), self.setup.pools).raw_candles
+        return asked, bars
+
+    def _records(self, answer: Answer) -> pl.DataFrame:
+        return parse_pools(frame_of(answer), self.setup.pools).raw_pools
+
+    def _report(self, slot: datetime, started: datetime) -> Cycle:
+        ended = self.timer.now()
+        waiting = self.watch.n_due(slot, ended)
+        rows: list[dict[str, Any]] = []
+
+        def row(network: str, births: Births) -> dict[str, Any]:
+            counts = self.tally.of(network)
+            made = row_of(
+                self.setup.source, network, started, ended, self.setup.name, counts, waiting.get(network, 0), births
+            )
+            rows.append(made)
+            return made
+
+        self.feeds.report(self.networks, row)
+        return Cycle.of(slot, rows, self.tally, self.journal.n_answers())
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of new pools: how many it told of, when the credible ones were born, how many of ours were not known."""
+
+    n_told: int
+    births: list[datetime]
+    n_unknown: int
+
+
+def frame_of(answer: Answer) -> pl.DataFrame:
+    """One answer as a row of ANSWERS."""
+    return pl.DataFrame([answer.as_row()], schema=ANSWERS.schema)
+
+
+def n_told(answer: Answer) -> int:
+    """Records in a usable answer, credible or not."""
+    data = orjson.loads(answer.body)["data"]
+    return len(data) if isinstance(data, list) else 1

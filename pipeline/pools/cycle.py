@@ -1,0 +1,116 @@
+"""What a collection cycle did, by network.
+
+Belongs here: counting while it runs, and its record in words and rows. Stays out: doing it (`collector`).
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from pipeline.pools.feeds import Births
+from pipeline.pools.watch import TakenIn
+from pipeline.tables import COLLECTIONS
+
+
+@dataclass
+class Counts:
+    """Of one network: requests, calls without a usable answer, and what the answers brought."""
+
+    n_calls: int = 0
+    n_failed: int = 0
+    brought: TakenIn = field(default_factory=TakenIn)
+    last_error: str = ""
+
+
+class Tally:
+    """Counts by network (None: calls about all of them); several threads may count at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[str | None, Counts] = {}
+
+    def asked(self, network: str | None, n_calls: int, error: Exception | None) -> None:
+        """Count a call that took so many requests."""
+        with self._lock:
+            counts = self._of.setdefault(network, Counts())
+            counts.n_calls += n_calls
+            counts.n_failed += error is not None
+            counts.last_error = counts.last_error if error is None else str(error)
+
+    def brought(self, brought: dict[str, TakenIn]) -> None:
+        """Count what an answer brought."""
+        with self._lock:
+            for network, said in brought.items():
+                counts = self._of.setdefault(network, Counts())
+                counts.brought = counts.brought.plus(said)
+
+    def of(self, network: str | None) -> Counts:
+        """The counts of a network."""
+        with self._lock:
+            return self._of.get(network, Counts())
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """A finished cycle: its grid point, a row of COLLECTIONS a network, and what was asked about no network or all."""
+
+    slot: datetime
+    networks: pl.DataFrame
+    shared: Counts
+    errors: dict[str, str]
+    n_waiting_answers: int
+
+    @classmethod
+    def of(cls, slot: datetime, rows: Sequence[dict[str, Any]], tally: Tally, n_waiting_answers: int) -> "Cycle":
+        """The cycle that a tally and its rows tell of."""
+        errors = {row["network"]: tally.of(row["network"]).last_error for row in rows}
+        frame = pl.DataFrame(rows, schema=COLLECTIONS.schema)
+        return cls(slot, frame, tally.of(None), errors, n_waiting_answers)
+
+    def totals(self) -> dict[str, int]:
+        """The cycle in numbers."""
+        named = {
+            "calls": ("n_calls", self.shared.n_calls),
+            "failed_calls": ("n_failed", self.shared.n_failed),
+            "pools_found": ("n_found", 0),
+            "pools_found_late": ("n_found_late", 0),
+            "visits": ("n_observed", 0),
+            "visits_late": ("n_observed_late", 0),
+            "pools_waiting": ("n_waiting", 0),
+            "gaps": ("is_gap", 0),
+        }
+        return {name: int(self.networks[column].sum()) + more for name, (column, more) in named.items()}
+
+    def verdict(self, network: str) -> tuple[bool, str]:
+        """Whether a network was collected, and what happened there in words."""
+        found = self.networks.filter(pl.col("network") == network)
+        if found.is_empty():
+            return False, f"{network} was not collected"
+        row = found.row(0, named=True)
+        told = (
+            f"{row['n_calls']} calls, {row['n_failed']} failed; {row['n_found']} pools found, "
+            f"{row['n_observed']} visits, {row['n_waiting']} pools waiting"
+        )
+        if row["is_gap"]:
+            return False, f"{told}; pools born before {row['births_from']:%Y-%m-%d %H:%M:%S} may have been missed"
+        if row["n_failed"]:
+            return False, f"{told}; last error: {self.errors[network]}"
+        return True, told
+
+
+def row_of(
+    source: str, network: str, started: datetime, ended: datetime, collector: str, counts: Counts, n_waiting: int,
+    births: Births,
+) -> dict[str, Any]:  # fmt: skip
+    """A row of COLLECTIONS."""
+    since, until, is_gap = births
+    brought = {f.name: getattr(counts.brought, f.name) for f in fields(counts.brought)}
+    return {
+        "source": source, "network": network, "event_time": started, "known_at": ended, "collector": collector,
+        "n_calls": counts.n_calls, "n_failed": counts.n_failed, **brought, "n_waiting": n_waiting,
+        "births_from": since, "births_until": until, "is_gap": is_gap,
+    }  # fmt: skip

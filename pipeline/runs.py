@@ -1,0 +1,100 @@
+"""Runs one of the graph's jobs in this process, in front of a person.
+
+Belongs here: the run itself, what it said of itself, and its failures in words. Stays out: which hours are asked for
+(`replay`, `live`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from assets.hours import range_tags
+from pipeline.calendars import Span
+from pipeline.errors import PermanentError
+
+INTERRUPTED = "DagsterExecutionInterruptedError"
+CLASS_PATH = re.compile(r"^pipeline\.errors\.\w+: ")
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its id, how long each step took, and what every asset said of itself."""
+
+    run_id: str
+    seconds: dict[str, float]
+    metadata: dict[str, dict[str, Any]]
+
+
+class RunFailedError(PermanentError):
+    """A step or a blocking check failed; what was committed before stays, and the same command carries on."""
+
+
+def run_job(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    span: Span,
+    *,
+    assets: Sequence[str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    resources: Mapping[str, Any] | None = None,
+) -> Finished:
+    """Run a job over the hours of `span`, narrated; `assets` (None: all of the job's) are materialised.
+
+    Raises:
+        RunFailedError: a step or a blocking check failed; the message says which and why.
+        KeyboardInterrupt: somebody stopped it.
+    """
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        tags={**range_tags(span), **(tags or {})},
+        run_config={"resources": dict(resources or {}), "loggers": {"narrator": {}}},
+        asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+        raise_on_error=False,
+    )
+    if not result.success:
+        if any(_class_of(e.step_failure_data.error) == INTERRUPTED for e in result.all_events if e.is_step_failure):
+            raise KeyboardInterrupt
+        raise RunFailedError(_why(result))
+    return Finished(result.run_id, _seconds(instance, result.run_id), _metadata(result))
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The failed steps and checks in words, without a traceback."""
+    errors = {e.step_key: e.step_failure_data.error for e in result.all_events if e.is_step_failure}
+    told = [
+        f"{step}: {CLASS_PATH.sub('', (error.cause or error).message.strip())}"
+        for step, error in errors.items()
+        if error is not None and _class_of(error) != CHECK_FAILED  # the check itself says it better
+    ]
+    told += [
+        f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description or 'failed'}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    ]
+    return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
+
+
+def _class_of(error: Any) -> str | None:
+    return None if error is None else error.cls_name
+
+
+def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    return {
+        stats.step_key: stats.end_time - stats.start_time
+        for stats in instance.get_run_step_stats(run_id)
+        if stats.start_time is not None and stats.end_time is not None
+    }
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """What each asset said of itself; an hourly asset says the same of every hour, so the last word will do."""
+    said: dict[str, dict[str, Any]] = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        said[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
+    return said
