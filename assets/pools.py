@@ -1,6 +1,7 @@
 """Pools: what the market told us, kept as told, then parsed."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from pipeline.pools.listing import births_told_in, list_pools
 from pipeline.pools.parse import parse_ohlcv, parse_pools, parse_token_infos, parse_trades
 from pipeline.pools.shelf import Shelf, content_at, replace_pools, together
 from pipeline.pools.spec import PoolsSpec
+from pipeline.pools.told_candles import told_candles
 from pipeline.provenance import Input, Recipe, code_of, record_hours
 from pipeline.tables import (
     POOLS,
@@ -56,12 +58,14 @@ def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
         for network in networks
     ]
 
-    @dg.asset(name="answers", check_specs=checks, pool="api")
+    @dg.asset(name="answers", group_name="pools", check_specs=checks, pool="api")
     def answers(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], collector: dg.ResourceParam[CollectorSetup]
-    ) -> dg.MaterializeResult[Any]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster takes the bare class alone
         """One collection cycle: new pools and due visits within the budget, every answer kept as told."""
         with collector.open(context.log.info) as desk:
+            if desk.watch.n_watched() == 0:
+                desk.watch.restore(last_seen(lake, collector, desk.timer.now()))
             cycle = desk.cycle(desk.next_slot())
             hours = drain(desk.journal, lake)
         context.log.info(f"{len(hours)} hours of answers brought to the lake")
@@ -74,6 +78,13 @@ def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
         )
 
     return answers
+
+
+def last_seen(lake: Lake, collector: CollectorSetup, now: datetime) -> pl.DataFrame:
+    """The newest record of every pool that would still be followed: what a lost watch list is made again from."""
+    followed = Span(now - timedelta(days=SAMPLER.follow_days), now + HOUR)
+    rows = lake.scan(RAW_POOLS, followed).filter(pl.col("source") == collector.source).sort("event_time")
+    return rows.unique(["network", "pool"], keep="last", maintain_order=True).collect()
 
 
 def _check_of(network: str) -> str:
@@ -187,10 +198,11 @@ def candles(
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span).collect()
         recorded_pools = lake.scan(POOLS).filter(pl.col("source").is_in(updates["source"].unique().implode())).collect()
-        told = bars.told_candles(
+        told = told_candles(
             lake.scan(RAW_CANDLES, span).collect(),
             lake.scan(TRADES, span.widened(back=DAY)).collect(),
             lake.scan(RAW_POOLS, span).collect(),
+            span,
             SPEC,
             COLLECTION.late,
         )

@@ -16,7 +16,8 @@ from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOLS, RAW_POOLS, RESERVES, SNAPSHOTS
 
 SPEC = SnapshotsSpec()
-INPUTS = (Input("reserves", back=SPEC.look_back), Input("raw_pools", back=SPEC.grid))
+OBSERVED_BACK = 2 * SPEC.grid
+INPUTS = (Input("reserves", back=SPEC.look_back), Input("raw_pools", back=OBSERVED_BACK))
 CODE = code_of("snapshots", SPEC)
 
 
@@ -37,7 +38,7 @@ def snapshots(
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span.widened(back=SPEC.look_back))
         taken = take_snapshots(updates, lake.scan(POOLS, span.widened(back=SPEC.follow)).collect(), span, SPEC)
-        observed = observed_snapshots(lake.scan(RAW_POOLS, span.widened(back=SPEC.grid)).collect(), span, now, SPEC)
+        observed = observed_snapshots(lake.scan(RAW_POOLS, span.widened(back=OBSERVED_BACK)).collect(), span, now, SPEC)
         # A recording may be imported and collected from a sandbox; the import saw all of it.
         return pl.concat([taken, observed]).unique(SNAPSHOTS.key, keep="first", maintain_order=True)
 

@@ -51,8 +51,4 @@ def collector_setup(api: ApiSettings, folder: Path) -> CollectorSetup:
 def _source_of(sandbox_url: str) -> str:
     from pipeline.sandbox.control import SandboxControl  # noqa: PLC0415 - as above
 
-    control = SandboxControl(sandbox_url)
-    try:
-        return control.market().source
-    finally:
-        control.close()
+    return SandboxControl(sandbox_url).market().source

@@ -84,11 +84,12 @@ class Watch:
 
     def due(self, slot: datetime, now: datetime, networks: Sequence[str]) -> pl.DataFrame:
         """Pools that are due for the grid point `slot` and that no other collector has claimed, in DUE."""
+        at = micros(now)
         rows = self.memory.rows(
             "SELECT network, pool, due_at, interval_minutes, reserve_usd, price_usd, first_reserve_usd,"
-            " first_price_usd, lifted_until > ?2 FROM watched"
-            " WHERE source = ?1 AND due_at <= ?3 AND until > ?2 AND claimed_until <= ?2",
-            self.source, micros(now), micros(slot),
+            " first_price_usd, lifted_until > ? FROM watched"
+            " WHERE source = ? AND due_at <= ? AND until > ? AND claimed_until <= ?",
+            at, self.source, micros(slot), at, at,
         )  # fmt: skip
         return as_frame(rows, DUE).filter(pl.col("network").is_in(list(networks)))
 
@@ -143,10 +144,10 @@ class Watch:
         with self.memory.writing("note absent pools in") as db:
             for pool in pools:
                 db.execute(
-                    "UPDATE watched SET n_vanished = n_vanished + 1, claimed_until = 0, due_at = ?4 +"
-                    " ?5 * min(?6, interval_minutes * (1 << min(n_vanished, 10)))"
-                    " WHERE source = ?1 AND network = ?2 AND pool = ?3",
-                    (self.source, network, pool, micros(slot), _MINUTE, self.spec.tiers[-1].interval_minutes),
+                    "UPDATE watched SET n_vanished = n_vanished + 1, claimed_until = 0,"
+                    " due_at = ? + ? * min(?, interval_minutes * (1 << min(n_vanished, 10)))"
+                    " WHERE source = ? AND network = ? AND pool = ?",
+                    (micros(slot), _MINUTE, self.spec.tiers[-1].interval_minutes, self.source, network, pool),
                 )
 
     def lift(self, pools: Iterable[tuple[str, str]], until: datetime, due_at: datetime) -> None:
@@ -170,9 +171,18 @@ class Watch:
         return int(self.memory.rows("SELECT count(*) FROM watched WHERE source = ?", self.source)[0][0])
 
     def restore(self, records: pl.DataFrame) -> None:
-        """Make the list again from RAW_POOLS rows, oldest first: for a memory that was lost."""
+        """Make the list again from RAW_POOLS rows, for a memory that was lost; the newest of each pool is enough.
+
+        Found again is not found late: bars are wanted when the pool's day is over, as of any other.
+        """
         for _, rows in records.sort("event_time", "answer_id", "place").group_by("answer_id", maintain_order=True):
             self.take_in(rows)
+        age = round(self.collection.history_age_hours * 60) * _MINUTE
+        with self.memory.writing("restore the watch list in") as db:
+            db.execute(
+                "UPDATE watched SET history_due = created_at + ?, trades_due = ? WHERE source = ?",
+                (age, NEVER, self.source),
+            )
 
     # More than its state
 

@@ -1,0 +1,124 @@
+"""What was acknowledged is on the disk, and reaches the lake once."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from api_records import SOURCE, answer, minutes
+
+from pipeline.errors import StorageError
+from pipeline.lake import Lake
+from pipeline.pools.drain import drain
+from pipeline.pools.journal import Journal
+from pipeline.pools.memory import Memory
+from pipeline.tables import ANSWERS, PARTITIONS
+
+KEEPER = """
+import sys
+from pathlib import Path
+from api_records import answer
+from pipeline.pools.journal import Journal
+from pipeline.pools.memory import Memory
+
+journal = Journal(Memory(Path(sys.argv[1])))
+for number in range(10_000):
+    told = answer(b'{"data":[%d]}' % number, number / 600)
+    journal.keep(told)
+    print(told.answer_id, flush=True)
+"""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(Memory(tmp_path / "memory.sqlite"))
+
+
+def test_an_answer_reaches_the_lake_as_it_was_told(journal: Journal, tmp_path: Path) -> None:
+    told = answer(b'{"data": ["\xff\x00"]}', 3, plan={"0xa": (0.25, 2)}, status=503, content_type=None)
+    journal.keep(told)
+    lake = Lake(tmp_path / "lake")
+    assert drain(journal, lake) == [minutes(0)]
+    row = lake.scan(ANSWERS).collect().row(0, named=True)
+    assert gzip.decompress(row.pop("body")) == told.body
+    assert row == {name: value for name, value in told.as_row().items() if name != "body"}
+    assert row["plan"] == '{"0xa": [0.25, 2]}'
+    assert journal.n_answers() == 0
+
+
+def test_the_same_answer_twice_is_one_and_so_is_a_drain_that_was_broken_off(journal: Journal, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for _ in range(2):
+        journal.keep(answer())
+    assert journal.n_answers() == 1
+
+    def broken_off(rows: pl.DataFrame) -> None:
+        lake.append(ANSWERS, rows)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        journal.drain(ANSWERS, broken_off)
+    assert journal.n_answers() == 1
+    drain(journal, lake)
+    assert lake.scan(ANSWERS).collect().height == 1
+
+
+def test_a_drain_puts_the_hours_it_touched_on_record_and_a_late_answer_changes_its_hour(
+    journal: Journal, tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    prints = []
+    for at in (10, 70, 20):
+        journal.keep(answer(at=at))
+        drain(journal, lake)
+        record = lake.scan(PARTITIONS).sort("hour").collect()
+        prints.append(dict(zip(record["hour"], record["content_hash"], strict=True)))
+    assert set(prints[1]) == {minutes(0), minutes(60)}
+    assert prints[1][minutes(0)] == prints[0][minutes(0)]
+    assert prints[2][minutes(0)] != prints[1][minutes(0)]
+
+
+def test_a_batch_at_a_time_goes_to_the_lake_oldest_first(journal: Journal) -> None:
+    for at in (5, 1, 3):
+        journal.keep(answer(at=at))
+    seen: list[list[object]] = []
+    assert journal.drain(ANSWERS, lambda rows: seen.append(rows["event_time"].to_list()), batch=2) == 3
+    assert seen == [[minutes(1), minutes(3)], [minutes(5)]]
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", KEEPER, str(tmp_path / "memory.sqlite")],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"},
+        ) as keeper:
+            assert keeper.stdout is not None
+            acknowledged = {keeper.stdout.readline().strip() for _ in range(20)}
+            keeper.send_signal(signal.SIGKILL)
+            # What it had printed before it died was acknowledged, too.
+            acknowledged |= {line.strip() for line in keeper.stdout if line.endswith("\n")}
+        lake = Lake(tmp_path / "lake")
+        drain(Journal(Memory(tmp_path / "memory.sqlite")), lake)
+        kept = lake.scan(ANSWERS).collect()
+        assert acknowledged <= set(kept["answer_id"])
+        assert kept["source"].unique().to_list() == [SOURCE]
+
+
+def test_a_memory_of_another_version_or_a_damaged_one_is_refused_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "memory.sqlite"
+    memory = Memory(file)
+    with memory.writing("age") as db:
+        db.execute("PRAGMA user_version=99")
+    memory.close()
+    with pytest.raises(StorageError, match="version 99"):
+        Memory(file)
+    other = tmp_path / "other.sqlite"
+    other.write_bytes(b"no database at all" * 100)
+    with pytest.raises(StorageError, match=r"could not open .*other\.sqlite"):
+        Memory(other)
