@@ -17,12 +17,13 @@ from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.cycle import Cycle
 from pipeline.pools.drain import drain
 from pipeline.pools.listing import births_told_in, list_pools
-from pipeline.pools.parse import parse_ohlcv, parse_pools, parse_token_infos, parse_trades
+from pipeline.pools.parse import parse_ohlcv, parse_pools, parse_token_infos, parse_trades, richest
 from pipeline.pools.shelf import Shelf, content_at, replace_pools, together
 from pipeline.pools.spec import PoolsSpec
 from pipeline.pools.told_candles import told_candles
 from pipeline.provenance import Input, Recipe, code_of, record_hours
 from pipeline.tables import (
+    CANDLES,
     POOLS,
     QUARANTINE,
     RAW_CANDLES,
@@ -121,9 +122,7 @@ def tokens(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
         told = told_in(lake, span, "new_pools", "pools_multi", "pool", "token_info", "tokens_recently_updated")
         infos = parse_token_infos(told, SPEC)
         lake.append(QUARANTINE, infos.quarantine)
-        beside = parse_pools(told, SPEC).tokens
-        # A token's own answer tells more than a pool's: it comes first where both were told at the same moment.
-        return pl.concat([infos.tokens, beside]).unique(TOKENS.key, keep="first", maintain_order=True)
+        return richest(pl.concat([infos.tokens, parse_pools(told, SPEC).tokens]))
 
     return refreshed(context, lake, TOLD_TOKENS, compute, piece=A_FEW_HOURS)
 
@@ -200,7 +199,7 @@ def candles(
         recorded_pools = lake.scan(POOLS).filter(pl.col("source").is_in(updates["source"].unique().implode())).collect()
         told = told_candles(
             lake.scan(RAW_CANDLES, span).collect(),
-            lake.scan(TRADES, span.widened(back=DAY)).collect(),
+            lake.scan(TRADES, span.widened(back=DAY, ahead=DAY)).collect(),
             lake.scan(RAW_POOLS, span).collect(),
             span,
             SPEC,
@@ -208,7 +207,9 @@ def candles(
         )
         lake.append(QUARANTINE, told.quarantine)
         refused.append(told.quarantine)
-        return pl.concat([bars.candles(updates, recorded_pools, SPEC), told.candles])
+        # A recording may be imported and collected from a sandbox, too; the import saw every update.
+        both = pl.concat([bars.candles(updates, recorded_pools, SPEC), told.candles])
+        return both.unique(CANDLES.key, keep="first", maintain_order=True)
 
     done = refreshed(context, lake, candles_recipe(shelf), compute)
     return done._replace(metadata={**(done.metadata or {}), "quarantined": sum(map(len, refused))})

@@ -7,6 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+ORIGIN = {"answers": "the API"}
+"""What an asset is made from that is made from no other, where it is not the recordings."""
+
 
 def graph_nodes(defs: dg.Definitions) -> list[dict[str, Any]]:
     """Every asset with its group, partitions, blocking checks and what it is made from, upstream first."""
@@ -33,6 +36,6 @@ def graph_lines(defs: dg.Definitions) -> list[str]:
     width = max(len(node["asset"]) for node in nodes)
     return [
         f"{node['asset']:<{width}}  {node['group']:<11}  {node['partitions']:<6}"
-        f"  <- {', '.join(node['made_from']) or 'recordings'}  [{', '.join(node['checks'])}]"
+        f"  <- {', '.join(node['made_from']) or ORIGIN.get(node['asset'], 'recordings')}  [{', '.join(node['checks'])}]"
         for node in nodes
     ]

@@ -5,15 +5,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import numpy as np
 import polars as pl
 
-from pipeline.tables import OUTCOMES, WINDOWS_MINUTES, Column, Table
+from pipeline.tables import OUTCOMES, POOL_KEY, WINDOWS_MINUTES, Column, Table
 
 START = datetime(2020, 9, 8, 18, tzinfo=UTC)
 STEP = timedelta(minutes=5)
 _AFTER = {
+    "asked_at": timedelta(seconds=-2),
+    "births_from": timedelta(minutes=-10),
     "created_at": timedelta(days=-1),
     "first_time": timedelta(days=-2),
     "known_at": timedelta(minutes=1),
@@ -30,7 +33,7 @@ _SAME_TEXT = {"source": "recording:test", "network": "eth", "dex": "uniswap_v2",
 def valid_frame(table: Table, n_rows: int = 10, seed: int = 0) -> pl.DataFrame:
     """`n_rows` rows that hold to the spec and the meaning of `table`; the last of several is null wherever it may be.
 
-    Row i is true at `START + i * STEP` (a column `hour`: i hours later), of pool number i % 3.
+    Row i is true at `START + i * STEP` (a column `hour`: i hours later), of pool number i % 3 (POOLS: i).
     """
     rng = np.random.default_rng(seed)
     frame = pl.DataFrame([_series(c, table, n_rows, rng) for c in table.columns], schema=table.schema)
@@ -66,7 +69,7 @@ def _text(column: Column, table: Table, row: int) -> str:
     if column.name in _SAME_TEXT:
         return _SAME_TEXT[column.name]
     if column.name == "pool":
-        return f"0x{row if table.time is None else row % 3:040x}"
+        return f"0x{row if table.key == POOL_KEY else row % 3:040x}"
     return f"{column.name} {row}"
 
 
@@ -90,6 +93,11 @@ def _nested_windows(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
+def _each(*mend: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """All of them, one after the other."""
+    return lambda frame: reduce(lambda mended, one: one(mended), mend, frame)
+
+
 def _statuses(frame: pl.DataFrame) -> pl.DataFrame:
     """The last row is left pending, so that it may be null wherever a label may."""
     is_last = pl.int_range(pl.len()) == pl.len() - 1
@@ -103,7 +111,11 @@ def _statuses(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 _MENDED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
-    "candles": _sorted_columns("low", "open", "close", "high"),
+    "candles": _each(
+        _sorted_columns("low", "open", "close", "high"), _sorted_columns("quote_reserve_low", "quote_reserve_close")
+    ),
+    "raw_candles": _sorted_columns("low", "high"),
+    "collections": _each(_sorted_columns("n_found_late", "n_found"), _sorted_columns("n_observed_late", "n_observed")),
     "snapshots": _nested_windows,
     "labels": _statuses,
     "figures": _sorted_columns("low", "value", "high"),

@@ -37,6 +37,10 @@ def label_outcomes(
     next update, so the price at t + h is the last one before it, where the source vouches for its record that far;
     elsewhere a bar that starts within `observation_share` of the horizon before t + h is needed.
 
+    Half of the rule speaks of the reserve. Where the decision or a bar of the window does not know it, a pool may have
+    been drained unseen, and the window is censored (`reserve_not_observed`) whatever the price says: to keep the rugs
+    among such windows and drop the rest would make rugs of them all. Bars after a rug do not matter.
+
     Args:
         decisions: `source, network, pool, event_time, price_quote, quote_reserve`; event_time on the bar grid.
         candles: CANDLES rows that cover every decision's longest window. Bars with `known_at` > `now` are not used.
@@ -104,6 +108,9 @@ def _window(chunk: pl.DataFrame, paths: Paths, hours: int) -> pl.DataFrame:
         _times("rug_at", paths.rug_at),
         _times("touch_at", paths.touch_at),
         _times("last_start", paths.last_start),
+        (pl.col("quote_reserve").is_finite().fill_null(value=False) & pl.Series(paths.is_reserve_told)).alias(
+            "is_reserve_told"
+        ),
         _times("all_known_at", paths.all_known_at),
         pl.Series("touch", paths.touch),
     )
@@ -115,7 +122,8 @@ def _settle(window: pl.DataFrame, now: datetime, spec: LabelsSpec) -> pl.DataFra
         # A rug counts only if its whole bar lies before the clock stood still.
         is_rug=pl.col("rug_at").is_not_null()
         & (pl.col("rug_at") <= pl.col("standstill_at")).fill_null(value=True)
-        & pl.col("is_priced"),
+        & pl.col("is_priced")
+        & pl.col("is_reserve_told"),
         is_still=(pl.col("standstill_at") <= pl.min_horizontal(_END, pl.lit(now, UTC))).fill_null(value=False),
         is_observed=_is_observed(spec),
     ).with_columns(is_open=_is_open(now, spec))
@@ -154,7 +162,7 @@ def _status() -> pl.Expr:
         .then(pl.lit("censored"))
         .when("is_open")
         .then(pl.lit("pending"))
-        .when("is_observed")
+        .when(pl.col("is_observed") & pl.col("is_reserve_told"))
         .then(pl.lit("labelled"))
         .otherwise(pl.lit("censored"))
     )
@@ -168,8 +176,12 @@ def _censor_reason() -> pl.Expr:
         .then(None)
         .when("is_still")
         .then(pl.lit("clock_stood_still"))
-        .when(~pl.col("is_open") & ~pl.col("is_observed"))
+        .when("is_open")
+        .then(None)
+        .when(~pl.col("is_observed"))
         .then(pl.lit("no_observation_at_horizon"))
+        .when(~pl.col("is_reserve_told"))
+        .then(pl.lit("reserve_not_observed"))
     )
 
 

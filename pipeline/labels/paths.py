@@ -23,12 +23,16 @@ POOL_SHIFT = 32
 """A bar's key is its pool's number above and its place on the grid below this bit: one sorted array for all pools."""
 
 Bytes = npt.NDArray[np.int8]
+Flags = npt.NDArray[np.bool_]
 NO_TOUCH, UPPER, LOWER = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Bars:
-    """All bars, each pool's contiguous and in time order; maxima are kept as minima of the negated values."""
+    """All bars, each pool's contiguous and in time order; maxima are kept as minima of the negated values.
+
+    `blind_before[i]` is how many of the first i bars do not know their reserve; its last element is of all bars.
+    """
 
     keys: Ints
     start: Ints
@@ -37,6 +41,7 @@ class Bars:
     low: RangeMinimum
     negated_high: RangeMinimum
     reserve_low: RangeMinimum
+    blind_before: Ints
     negated_known_at: RangeMinimum
 
     @classmethod
@@ -54,8 +59,9 @@ class Bars:
             raise InputError("labels need each bar once, found a pool with the same bar twice: deduplicate the candles")
         known_at = _micros(ordered, "known_at")
         longest = min(max(spec.horizons_hours) * 60 // spec.bar_minutes, _longest_run(ordered))
-        # A bar that does not know its reserve can never look drained.
+        # A bar that does not know its reserve can never look drained; `blind_before` keeps it from looking sound.
         reserve = ordered["quote_reserve_low"].fill_null(np.inf).to_numpy()
+        blind = ordered["quote_reserve_low"].is_null().to_numpy()
         return cls(
             keys,
             start,
@@ -64,6 +70,7 @@ class Bars:
             RangeMinimum.over(ordered["low"].to_numpy(), longest),
             RangeMinimum.over(-ordered["high"].to_numpy(), longest),
             RangeMinimum.over(reserve, longest),
+            np.concatenate([[0], np.cumsum(blind, dtype=np.int64)]),
             RangeMinimum.over(-known_at.astype(np.float64), longest),
         )
 
@@ -99,6 +106,7 @@ class Paths:
     """What happened in each window: prices in quote tokens, times in us or `NEVER`, `touch` one of three codes.
 
     `peak_at` and `trough_at` are `NEVER` where the reference itself, held from the decision on, was the extreme.
+    `is_reserve_told`: every bar of the window, or up to the one that was a rug, knows its reserve (true of no bars).
     """
 
     end: Floats
@@ -111,6 +119,7 @@ class Paths:
     touch_at: Ints
     last_start: Ints
     all_known_at: Ints
+    is_reserve_told: Flags
 
 
 def walk(bars: Bars, decisions: Decisions, hours: int, spec: LabelsSpec) -> Paths:
@@ -131,17 +140,19 @@ def walk(bars: Bars, decisions: Decisions, hours: int, spec: LabelsSpec) -> Path
     end[~is_empty] = bars.close[stop[~is_empty] - 1]
     lowest, highest = bars.low.minimum(first, stop), -bars.negated_high.minimum(first, stop)
     touch, touch_at = _first_touch(bars, first, stop, price, spec)
+    rug = first_rug(bars, first, stop, decisions, spec)
     return Paths(
         end=end,
         peak=np.fmax(price, highest),
         trough=np.fmin(price, lowest),
         peak_at=_extreme_at(bars, bars.negated_high, (first, stop), -highest, -price),
         trough_at=_extreme_at(bars, bars.low, (first, stop), lowest, price),
-        rug_at=bars.at(bars.known_at, first_rug(bars, first, stop, decisions, spec), stop),
+        rug_at=bars.at(bars.known_at, rug, stop),
         touch=touch,
         touch_at=touch_at,
         last_start=bars.at(bars.start, stop - 1 + is_empty, stop),
         all_known_at=np.where(is_empty, 0, -bars.negated_known_at.minimum(first, stop)).astype(np.int64),
+        is_reserve_told=bars.blind_before[np.minimum(rug + 1, stop)] == bars.blind_before[first],
     )
 
 

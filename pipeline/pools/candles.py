@@ -1,7 +1,7 @@
-"""Candles: what a pool's reserve updates say about its price, five minutes at a time.
+"""Candles: what a recording's reserve updates say about a pool's price, five minutes at a time.
 
 Belongs here: the bars, and what kind of event an update was. Stays out: bars in which nothing happened (none is
-invented), and anything that looks further back than the update before.
+invented), anything that looks further back than the update before, and bars of what the API told (`told_candles`).
 """
 
 from datetime import timedelta
@@ -73,6 +73,8 @@ def candles(updates: pl.DataFrame, pools: pl.DataFrame, spec: PoolsSpec) -> pl.D
         bars.join(worth, on=_BAR[:3], how="left")
         .with_columns(
             pl.lit(f"{spec.candle_minutes}min").alias("timeframe"),
+            pl.lit("reserves").alias("built_from"),
+            pl.lit(value=False).alias("is_backfilled"),
             pl.col("bar").alias("event_time"),
             (pl.col("bar") + length).alias("known_at"),
             (pl.col("volume_quote") * pl.col("quote_price_usd")).alias("volume_usd"),

@@ -111,7 +111,7 @@ class CollectionSpec:
     cycle_minutes: int = 5
     longest_discovery_minutes: float = 1.5
     full_page_share: float = 0.7
-    """A list of new pools is read again when this part of its first page is expected to be new."""
+    """A list of new pools is read again when this part of what must be read is expected to be new."""
     probe_minutes: float = 30.0
     """How often the lists that are not in use are read all the same, to learn what they would cost."""
     discovery_share: float = 0.7
@@ -125,6 +125,10 @@ class CollectionSpec:
     waiting_pools: int = 30
     """So many pools that nobody visits are worth a run of their own: as many as one call serves."""
     workers: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.full_page_share < 1:
+            raise UsageError(f"full_page_share must lie between 0 and 1, found {self.full_page_share!r}")
 
     @property
     def late(self) -> timedelta:

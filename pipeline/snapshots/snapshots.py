@@ -42,7 +42,8 @@ def take_snapshots(
         spec: the sampler.
 
     Returns:
-        SNAPSHOTS rows, sorted by key. `known_at` is `event_time`: a replay learns each update when it happens.
+        SNAPSHOTS rows, sorted by key. `observed_at` and `known_at` are `event_time`: a replay looks at each grid point
+        itself and learns each update when it happens. It takes every snapshot that is due, so it misses none.
     """
     followed = _followed(pools, span, spec)
     known = _read(updates, followed, span, spec)
@@ -128,7 +129,9 @@ def _as_table(columns: dict[str, Reals], followed: pl.DataFrame, visits: Visits,
         (pl.col("price_quote") * usd).alias("price_usd"),
         (2 * pl.col("quote_reserve") * usd).alias("reserve_usd"),
         *volumes,
-    ).with_columns(known_at="event_time")
+        inclusion_probability=1.0,
+        n_missed=0,
+    ).with_columns(known_at="event_time", observed_at="event_time")
     real = pl.col(pl.Float64)
     frame = frame.with_columns(pl.when(real.is_finite()).then(real))
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SNAPSHOTS.schema.items())

@@ -54,7 +54,9 @@ FEATURES = Table(
 )  # fmt: skip
 
 LABEL_STATUS: Final = ("labelled", "censored", "pending")
-CENSOR_REASONS: Final = ("no_price_at_decision", "no_observation_at_horizon", "clock_stood_still")
+CENSOR_REASONS: Final = (
+    "no_price_at_decision", "no_observation_at_horizon", "clock_stood_still", "reserve_not_observed",
+)  # fmt: skip
 
 LABELS = Table(
     "labels",

@@ -234,7 +234,7 @@ CANDLES = Table(
         text_column("built_from", "what the bar was made of", values=("reserves", "trades", "ohlcv")),
         flag_column("is_backfilled", "it was learned more than the spec's `late_minutes` after it ended",
                     nullable=False),
-        real_column("open", "first price of the bar", "quote tokens", 0, nullable=False),
+        real_column("open", "first price of the bar", "quote tokens", 0),
         real_column("high", "highest price of the bar", "quote tokens", 0, nullable=False),
         real_column("low", "lowest price of the bar", "quote tokens", 0, nullable=False),
         real_column("close", "last price of the bar", "quote tokens", 0, nullable=False),

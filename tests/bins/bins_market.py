@@ -16,8 +16,9 @@ def candle(at: datetime, **values: object) -> dict[str, object]:
     """One five-minute bar with a trade; `values` replaces what a test is about."""
     row: dict[str, object] = {
         "source": "recording:test", "network": "eth", "pool": "0xAbC", "timeframe": "5min", "event_time": at,
-        "known_at": at + timedelta(minutes=5), "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume_quote": 1.0,
-        "volume_usd": 375.0, "n_buys": 1, "n_sells": 0, "quote_reserve_low": 9.0, "quote_reserve_close": 9.0,
+        "known_at": at + timedelta(minutes=5), "built_from": "reserves", "is_backfilled": False,
+        "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume_quote": 1.0, "volume_usd": 375.0,
+        "n_buys": 1, "n_sells": 0, "quote_reserve_low": 9.0, "quote_reserve_close": 9.0,
     }  # fmt: skip
     return row | values
 

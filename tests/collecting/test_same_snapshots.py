@@ -60,7 +60,7 @@ def test_the_sandbox_and_the_import_agree_on_every_snapshot(of: object, tmp_path
     assert records.quarantine.is_empty(), records.quarantine.group_by("reason").len()
     observed = observed_snapshots(records.raw_pools, span, end, SPEC)
     _no_due_visit_was_missed(observed)
-    # Whoever is on a list of new pools is seen more often than the tiers ask: the import is made to look at every point.
+    # Whoever is on a list of new pools is seen more often than its tier asks: the import is made to look everywhere.
     pools = told.frames.pools.with_columns(source=pl.lit(told.source))
     reserves = told.frames.reserves.with_columns(source=pl.lit(told.source))
     taken = take_snapshots(reserves, pools, span, EVERY_POINT)

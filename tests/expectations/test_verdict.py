@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.expectations.meaning import key_words, rules_of
 from pipeline.expectations.suites import suite_for
 from pipeline.expectations.verdict import LONGEST_EXAMPLE, Verdict, clean, validate
-from pipeline.tables import CANDLES, LABELS, POOLS, SNAPSHOTS, TABLES, Table
+from pipeline.tables import CANDLES, LABELS, POOLS, RAW_POOLS, SNAPSHOTS, TABLES, Table
 from tests.builders import START, valid_frame
 
 BY_NAME = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -142,16 +142,33 @@ NEXT_LARGER = {
     for a, b in (("m5", "h1"), ("h1", "h6"), ("h6", "h24"))
 }
 PROBABILITIES = {"the probabilities sum to one within 1e-6": ("p_RUG", 1.0)}
+BAR = {
+    "low <= high": ("low", 1e9),
+    "open <= high": ("open", 1e9),
+    "close <= high": ("close", 1e9),
+    "low <= open": ("open", -1.0),
+    "low <= close": ("close", -1.0),
+}
 BREAKS: dict[str, dict[str, tuple[str, object]]] = {
     "reserves": {"base_reserve_before is set if and only if quote_reserve_before is": ("quote_reserve_before", None)},
-    "candles": {
-        "low <= high": ("low", 1e9),
-        "open <= high": ("open", 1e9),
-        "close <= high": ("close", 1e9),
-        "low <= open": ("open", -1.0),
-        "low <= close": ("close", -1.0),
+    "answers": {"asked_at <= event_time": ("event_time", LONG_AGO)},
+    "raw_pools": {"created_at <= event_time + 5 min": ("event_time", LONG_AGO)},
+    "raw_candles": {"low <= high": BAR["low <= high"]},
+    "collections": {
+        "births_from <= births_until": ("births_until", LONG_AGO),
+        "n_found_late <= n_found": ("n_found_late", 10**9),
+        "n_observed_late <= n_observed": ("n_observed_late", 10**9),
     },
-    "snapshots": {"created_at <= event_time": ("event_time", LONG_AGO), **NEXT_LARGER},
+    "candles": {
+        **BAR,
+        "n_buys is set if and only if n_sells is": ("n_sells", None),
+        "quote_reserve_low <= quote_reserve_close": ("quote_reserve_low", 1e9),
+    },
+    "snapshots": {
+        "created_at <= event_time": ("created_at", START + timedelta(days=400)),
+        "observed_at <= event_time": ("observed_at", START + timedelta(days=400)),
+        **NEXT_LARGER,
+    },
     "labels": {
         "outcome is set if and only if status is labelled": ("status", "pending"),
         "censor_reason is set if and only if status is censored": ("status", "pending"),
@@ -183,7 +200,7 @@ def test_every_rule_between_columns_is_found_broken_once(table: Table) -> None:
 
 
 def test_rows_beyond_the_first_chunk_are_counted_and_few_are_shown() -> None:
-    frame = valid_frame(CANDLES, n_rows=30).with_columns(n_buys=-1 - pl.int_range(30))
+    frame = valid_frame(CANDLES, n_rows=30).with_columns(n_buys=-1 - pl.int_range(30), n_sells=pl.lit(0, pl.Int64))
     (failure,) = validate(CANDLES, frame, chunk_rows=4).failures
     assert (failure.column, failure.n_unexpected) == ("n_buys", 30)
     assert failure.examples == ("-1", "-2", "-3", "-4", "-5")
@@ -192,6 +209,13 @@ def test_rows_beyond_the_first_chunk_are_counted_and_few_are_shown() -> None:
 def test_sums_made_in_another_order_are_no_fault() -> None:
     frame = valid_frame(SNAPSHOTS).with_columns(volume_h6_usd=pl.col("volume_h24_usd") * (1 + 1e-12))
     assert validate(SNAPSHOTS, frame).is_passed
+
+
+def test_a_pool_may_be_told_of_a_little_before_the_chain_dates_its_birth() -> None:
+    told = valid_frame(RAW_POOLS).with_columns(created_at=pl.col("event_time") + timedelta(minutes=5))
+    assert validate(RAW_POOLS, told).is_passed
+    (failure,) = validate(RAW_POOLS, told.with_columns(pl.col("created_at") + timedelta(seconds=1))).failures
+    assert (failure.expectation, failure.n_unexpected) == ("created_at <= event_time + 5 min", 10)
 
 
 def test_a_null_is_shown_by_the_key_of_its_row() -> None:

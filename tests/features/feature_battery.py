@@ -20,7 +20,7 @@ from pipeline.tables import SNAPSHOTS, WINDOWS_MINUTES
 SPEC = FeaturesSpec()
 START = datetime(2020, 9, 8, 12, tzinfo=UTC)
 SPAN = Span(START - DAY, START + 9 * DAY)
-NEVER_NULL = {"source", "network", "pool", "event_time", "known_at", "created_at"}
+NEVER_NULL = {c.name for c in SNAPSHOTS.columns if not c.nullable} - {"interval_minutes"}
 
 
 def _one_pool(rng: np.random.Generator, name: str) -> pl.DataFrame:
@@ -35,7 +35,7 @@ def _one_pool(rng: np.random.Generator, name: str) -> pl.DataFrame:
     columns = {
         "event_time": times, "known_at": times, "created_at": [born] * n, "interval_minutes": steps,
         "price_quote": price, "price_usd": price * 375, "quote_reserve": quote, "base_reserve": quote / price,
-        "reserve_usd": 2 * quote * 375,
+        "reserve_usd": 2 * quote * 375, "observed_at": times, "inclusion_probability": [1.0] * n, "n_missed": [0] * n,
     }  # fmt: skip
     for window in WINDOWS_MINUTES:
         busy = rng.random(n) > 0.3

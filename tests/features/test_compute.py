@@ -23,7 +23,8 @@ def seen(at_minutes, *, born=START, **columns):
     n = len(at_minutes)
     times = [START + m * MINUTE for m in at_minutes]
     told = {"source": ["s"] * n, "network": ["eth"] * n, "pool": ["p"] * n, "interval_minutes": [5] * n,
-            "event_time": times, "known_at": times, "created_at": [born] * n, **columns}  # fmt: skip
+            "event_time": times, "known_at": times, "observed_at": times, "created_at": [born] * n,
+            "inclusion_probability": [1.0] * n, "n_missed": [0] * n, **columns}  # fmt: skip
     rest = {name: pl.Series([None] * n, dtype=dtype) for name, dtype in SNAPSHOTS.schema.items() if name not in told}
     frame = pl.DataFrame({**told, **rest})
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SNAPSHOTS.schema.items())

@@ -136,13 +136,19 @@ def _expected(case: Case, hours: int) -> dict[str, object]:
     if case.watched_until is not None:
         patience = case.watched_until + timedelta(hours=hours)
     is_open = case.now < end or (not near and not is_vouched and case.now <= patience)
+    seen = [b for b in bars if rug is None or b.known_at <= rug]
+    is_blind = case.reserve is None or any(b.reserve_low is None for b in seen)
+    if is_blind:
+        rug = None
     if rug is None:
-        if is_still:
-            return row | {"status": "censored", "censor_reason": "clock_stood_still"}
-        if is_open:
-            return row | {"status": "pending"}
-        if not near and not is_vouched:
-            return row | {"status": "censored", "censor_reason": "no_observation_at_horizon"}
+        for applies, status, reason in (
+            (is_still, "censored", "clock_stood_still"),
+            (is_open, "pending", None),
+            (not near and not is_vouched, "censored", "no_observation_at_horizon"),
+            (is_blind, "censored", "reserve_not_observed"),
+        ):
+            if applies:
+                return row | {"status": status, "censor_reason": reason}
     close = bars[-1].close if bars else case.price
     row |= {"status": "labelled", "outcome": "RUG" if rug else _band(close, case.price), "rug_at": rug}
     row |= {"label_known_at": rug or max([end, *(b.known_at for b in bars)]), "touch_resolution_s": 300}

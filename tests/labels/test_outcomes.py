@@ -83,10 +83,43 @@ def test_a_pool_emptied_at_an_unmoved_price_is_a_rug_where_the_spec_says_so() ->
     assert row_of(Case(bars=[flat(2, 100, reserve=1)], spec=drained))["outcome"] == "STABLE"
 
 
-def test_an_unknown_or_zero_reserve_leaves_the_price_to_decide() -> None:
-    assert row_of(Case(bars=[flat(2, 40, reserve=None)]))["outcome"] == "DECLINE"
-    assert row_of(Case(bars=[flat(2, 40, reserve=0)], reserve=None))["outcome"] == "DECLINE"
+def test_a_reserve_of_zero_at_the_decision_leaves_the_price_to_decide() -> None:
     assert row_of(Case(bars=[flat(2, 40, reserve=0)], reserve=0))["outcome"] == "DECLINE"
+
+
+@pytest.mark.parametrize("watched_until", [FAR, None])
+def test_a_pool_that_may_have_been_drained_unseen_is_never_called_stable(watched_until: datetime | None) -> None:
+    seen = Case(bars=[flat(2, 100), flat(11, 100)], watched_until=watched_until)
+    assert row_of(seen)["outcome"] == "STABLE"
+    blind_bar = replace(seen, bars=[flat(2, 100, reserve=None), flat(11, 100)])
+    for case in (blind_bar, replace(seen, reserve=None)):
+        found = row_of(case)
+        assert (found["status"], found["censor_reason"]) == ("censored", "reserve_not_observed")
+        told = {"source", "network", "pool", "event_time", "horizon_hours", "status", "censor_reason"}
+        assert {value for name, value in found.items() if name not in told} == {None}
+
+
+def test_a_rug_among_what_was_not_seen_is_censored_like_all_else_there() -> None:
+    by_price = Case(bars=[flat(2, 10, reserve=None), flat(11, 100)], watched_until=None)
+    by_reserve = Case(bars=[flat(1, 40, reserve=None), flat(2, 40, reserve=9)])
+    for case in (by_price, by_reserve, Case(bars=[flat(2, 10)], reserve=None)):
+        assert row_of(case)["censor_reason"] == "reserve_not_observed"
+    assert row_of(Case(bars=[flat(2, 10), flat(4, 10, reserve=None)]))["outcome"] == "RUG"
+
+
+def test_a_bar_outside_the_window_need_not_know_its_reserve() -> None:
+    around = [flat(4, 100, reserve=None), flat(5, 100), flat(16, 100), flat(17, 100, reserve=None)]
+    assert row_of(Case(bars=around, slot=5))["outcome"] == "STABLE"
+    for slot in (4, 6):
+        assert row_of(Case(bars=around, slot=slot))["censor_reason"] == "reserve_not_observed"
+
+
+def test_a_window_whose_reserve_was_not_seen_is_pending_until_it_is_over() -> None:
+    case = Case(bars=[flat(2, 100, reserve=None), flat(11, 100)], now=START + HOUR - BAR)
+    assert (row_of(case)["status"], row_of(case)["censor_reason"]) == ("pending", None)
+    assert row_of(replace(case, now=START + HOUR))["censor_reason"] == "reserve_not_observed"
+    unseen_end = replace(case, bars=case.bars[:1], watched_until=None, now=FAR)
+    assert row_of(unseen_end)["censor_reason"] == "no_observation_at_horizon"
 
 
 def test_no_bars_at_all_is_stable_where_the_source_vouches() -> None:

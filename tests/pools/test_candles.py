@@ -51,6 +51,7 @@ def test_a_bar_holds_prices_after_each_update_and_volume_from_trades_alone() -> 
     assert (first["volume_quote"], first["volume_usd"], first["n_buys"], first["n_sells"]) == (4.5, 4.5 * 375, 1, 1)
     assert (first["quote_reserve_low"], first["quote_reserve_close"]) == (10.0, 21.0)
     assert (first["event_time"], first["known_at"]) == (START, START + timedelta(minutes=5))
+    assert (first["built_from"], first["is_backfilled"]) == ("reserves", False)
     assert (second["volume_quote"], second["n_buys"], second["n_sells"]) == (0.0, 0, 0)
 
 

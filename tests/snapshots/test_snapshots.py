@@ -83,6 +83,12 @@ def test_what_is_told_of_a_pool_before_its_birth_is_left_out():
     assert found["price_change_h24_pct"][0] == 0.0
 
 
+def test_a_replay_looks_at_the_grid_point_itself_and_misses_none():
+    found = taken([(NOON, 10.0, 1.0), (NOON + 17 * MINUTE, 9.0, 2.0)])
+    assert (found["observed_at"] == found["event_time"]).all()
+    assert found.select("inclusion_probability", "n_missed").unique().rows() == [(1.0, 0)]
+
+
 def test_a_watched_pool_without_trades_has_true_zeros():
     last = taken([(NOON, 10.0, 1.0)]).row(-1, named=True)
     assert (last["volume_h24_usd"], last["n_buys_h24"], last["n_sells_m5"]) == (0.0, 0, 0)
