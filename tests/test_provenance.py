@@ -7,9 +7,24 @@ import polars as pl
 import pytest
 
 from pipeline.calendars import HOUR, Span
+from pipeline.errors import UsageError
 from pipeline.lake import Lake
-from pipeline.provenance import EVER, Input, Recipe, Refreshed, refresh, stale_hours, void
-from pipeline.tables import FEATURES, SNAPSHOTS
+from pipeline.provenance import (
+    EVER,
+    Input,
+    Recipe,
+    Refreshed,
+    code_of,
+    expire,
+    fingerprints,
+    record_all,
+    record_hours,
+    refresh,
+    rows_on_record,
+    stale_hours,
+    void,
+)
+from pipeline.tables import ANSWERS, FEATURES, PARTITIONS, POOLS, SNAPSHOTS
 from tests.builders import valid_frame
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -125,3 +140,100 @@ def test_hours_that_were_found_unsound_are_computed_again(lake: Lake) -> None:
     refresh(lake, RECIPE, DAY, compute)
     void(lake, "features", Span(START + 9 * HOUR, START + 12 * HOUR))
     assert refresh(lake, RECIPE, DAY, compute) == Refreshed(3, 21, 2)
+
+
+def at(*hours: int) -> list[datetime]:
+    return [START + hour * HOUR for hour in hours]
+
+
+def on_record(lake: Lake, name: str) -> dict[int, tuple[str, str, int]]:
+    """Fingerprint, content and rows by the hour's number."""
+    rows = lake.scan(PARTITIONS).filter(pl.col("table_name") == name).collect()
+    told = rows.select("hour", "fingerprint", "content_hash", "n_rows").iter_rows()
+    return {(hour - START) // HOUR: (print_, content, n_rows) for hour, print_, content, n_rows in told}
+
+
+def test_a_piece_may_be_asked_for(lake: Lake) -> None:
+    spans: list[Span] = []
+    refresh(lake, RECIPE, DAY, compute, progress=lambda span, _rows: spans.append(span), piece=5 * HOUR)
+    assert [(span.end - span.start) // HOUR for span in spans] == [5, 5, 5, 5, 4]
+
+
+def test_code_that_no_row_depends_on_may_be_left_out_by_name() -> None:
+    whole, part = code_of("snapshots"), code_of("snapshots", without=["schedule"])
+    assert whole != part
+    assert part == code_of("snapshots", without=("schedule",))
+    with pytest.raises(UsageError, match="'scheduled'"):
+        code_of("snapshots", without=["scheduled"])
+
+
+def test_hours_that_were_filled_by_appends_are_put_on_record_as_a_whole_table_would_be(lake: Lake) -> None:
+    lake.append(ANSWERS, rows_at(ANSWERS, 3, 3, 10))
+    record_all(lake, ANSWERS)
+    whole = on_record(lake, "answers")
+    record_hours(lake, ANSWERS, at(3, 4, 10))
+    assert on_record(lake, "answers") == whole | {4: ("", "0", 0)}
+    assert [n for _, _, n in whole.values()] == [2, 1]
+
+
+def test_an_hour_on_record_changes_with_the_columns_that_count_and_no_other(lake: Lake) -> None:
+    told = rows_at(ANSWERS, 3)
+    prints = []
+    for frame in (told, told.with_columns(body=pl.lit(b"other")), told.with_columns(sha256=pl.lit("other"))):
+        lake.replace(ANSWERS, frame, DAY)
+        record_hours(lake, ANSWERS, at(3), columns=["answer_id", "sha256"])
+        prints.append(fingerprints(lake, Recipe("raw_pools", (Input("answers"),), "code"), DAY))
+    assert prints[0] == prints[1] != prints[2]
+    assert [hour.hour for hour in prints[0] if prints[0][hour] != prints[2][hour]] == [3]
+
+
+def test_pools_are_on_record_by_the_hour_of_their_birth(lake: Lake) -> None:
+    born = valid_frame(POOLS, n_rows=1)
+    lake.append(POOLS, born.with_columns(created_at=pl.lit(at(5)[0]).cast(POOLS.schema["created_at"])))
+    record_hours(lake, POOLS, at(5))
+    assert {hour: n for hour, (_, _, n) in on_record(lake, "pools").items()} == {5: 1}
+
+
+def let_go(lake: Lake, *hours: int) -> None:
+    """Snapshots of these hours expire."""
+    expire(lake, SNAPSHOTS, dict.fromkeys(at(*hours), 0))
+    for hour in at(*hours):
+        lake.replace(SNAPSHOTS, SNAPSHOTS.empty(), Span(hour, hour + HOUR))
+
+
+def test_what_was_made_from_an_expired_hour_outlives_a_change_of_code(lake: Lake) -> None:
+    refresh(lake, RECIPE, DAY, compute)
+    let_go(lake, 3)
+    assert stale_hours(lake, RECIPE, DAY) == [], "nothing changed for what was made from it"
+    changed = Recipe("features", RECIPE.inputs, "other code")
+    assert [h.hour for h in stale_hours(lake, changed, DAY)] == [0, 1, 2, *range(6, 24)]
+
+    def from_what_is_left(span: Span) -> pl.DataFrame:
+        return compute(span).filter(pl.col("event_time") >= START + 6 * HOUR)
+
+    assert refresh(lake, changed, DAY, from_what_is_left) == Refreshed(21, 3, 2)
+    assert sorted(lake.scan(FEATURES).collect()["event_time"].dt.hour()) == [3, 10]
+
+
+def test_an_expired_hour_is_not_computed_again_itself(lake: Lake) -> None:
+    let_go(lake, 3)
+    put_snapshots(lake, 3, 10, code="other code")
+    assert sorted(lake.scan(SNAPSHOTS).collect()["event_time"].dt.hour()) == [10]
+    assert rows_on_record(lake, "snapshots") == 1
+
+
+def test_an_expired_hour_stays_marked_whatever_is_put_on_record_later(lake: Lake) -> None:
+    before = on_record(lake, "snapshots")[3]
+    let_go(lake, 3)
+    lake.replace(SNAPSHOTS, rows_at(SNAPSHOTS, 3, 10), DAY)
+    record_hours(lake, SNAPSHOTS, at(3, 10))
+    void(lake, "snapshots", DAY)
+    told = on_record(lake, "snapshots")
+    assert told[3] == ("expired", before[1], 0)
+    assert told[10][0] == "void"
+
+
+def test_an_hour_that_was_never_on_record_may_expire(lake: Lake) -> None:
+    expire(lake, SNAPSHOTS, dict.fromkeys(at(30), 2))
+    assert on_record(lake, "snapshots")[30] == ("expired", "0", 2)
+    expire(lake, SNAPSHOTS, {})

@@ -33,6 +33,8 @@ from pipeline.tables import ANSWERS
 Plan = Mapping[str, tuple[float, int]]
 Visit = tuple[Call, Plan]
 _SHORTEST_WAIT_S = 0.5
+_IDLE_S = 10.0
+"""How often a collector with nothing to do looks whether there is something."""
 _LAST_CALL_S = 3.0
 """No call is begun so shortly before the grid point that its answer would belong to the next."""
 
@@ -144,7 +146,7 @@ class Collector:
     def _pause(self, slot: datetime, n_calls: int) -> float:
         """How long to wait when there is nothing to do, or nothing may be done."""
         ahead = (slot - self.timer.now()).total_seconds() - _LAST_CALL_S
-        wait = self.setup.client.budget_window_s / self.setup.calls_per_minute if n_calls == 0 else 2.0
+        wait = self.setup.client.budget_window_s / self.setup.calls_per_minute if n_calls == 0 else _IDLE_S
         return max(_SHORTEST_WAIT_S, min(wait, ahead))
 
     # Calls

@@ -11,11 +11,15 @@ import pytest
 from assets.checks import GUARDED
 from pipeline.definitions import defs
 from pipeline.graph import graph_lines, graph_nodes
+from pipeline.pools.collecting_spec import CollectionSpec
 from pipeline.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "graph.txt"
-HEAVY = ("mlflow", "great_expectations", "qlib", "xgboost", "sklearn", "matplotlib", "evidently")
+HEAVY = (
+    "httpx2", "uvicorn", "duckdb", "mlflow", "great_expectations", "qlib", "xgboost", "sklearn", "matplotlib",
+    "evidently",
+)  # fmt: skip
 
 NODES = {node["asset"]: node for node in graph_nodes(defs)}
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -50,12 +54,35 @@ def test_every_table_with_an_asset_has_a_blocking_check() -> None:
     unguarded = set(TABLES) - set(GUARDED) - {"partitions"}
     assert unguarded == set()
     graph = defs.resolve_asset_graph()
-    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+    specified = [key for key in graph.asset_check_keys if key.name.endswith("_as_specified") or "canaries" in key.name]
+    assert len(specified) == len(GUARDED) + 1
+    assert all(graph.get(key).blocking for key in specified)
+
+
+def test_what_is_collected_has_a_freshness_check_that_blocks_nothing() -> None:
+    graph = defs.resolve_asset_graph()
+    fresh = {key.asset_key.to_user_string(): graph.get(key) for key in graph.asset_check_keys if "fresh" in key.name}
+    assert set(fresh) == {"answers", "raw_pools", "pools", "candles", "trades", "tokens", "snapshots"}
+    assert not any(check.blocking for check in fresh.values())
+
+
+def test_each_network_has_a_check_of_its_own_that_stops_no_other() -> None:
+    graph = defs.resolve_asset_graph()
+    collected = [graph.get(key) for key in graph.asset_check_keys if key.name.startswith("collected_")]
+    assert len(collected) == len(CollectionSpec().networks) >= 10
+    assert not any(check.blocking for check in collected)
+
+
+def test_a_replay_has_nothing_to_do_with_the_api() -> None:
+    replayed = defs.resolve_job_def("loop").asset_layer.executable_asset_keys
+    assert not {key.to_user_string() for key in replayed} & {"answers", "raw_pools", "tokens", "trades", "raw_candles"}
 
 
 def test_what_follows_time_is_partitioned_by_hour() -> None:
     hourly = {name for name, node in NODES.items() if node["partitions"] == "hourly"}
-    assert hourly == {"reserves", "candles", "snapshots", "features", "labels"}
+    assert hourly == {
+        "raw_pools", "tokens", "trades", "raw_candles", "reserves", "candles", "snapshots", "features", "labels",
+    }  # fmt: skip
 
 
 def test_the_code_location_loads_within_three_seconds_and_without_what_is_slow_to_import(tmp_path: Path) -> None:

@@ -60,16 +60,17 @@ class Soaked:
         end = self.market.start + DAY
         moments = sorted(self.market.start + DAY * dice.random() for _ in range(N_KILLS))
         for moment in [*moments, end]:
-            process = self.start(sandbox)
-            listener = threading.Thread(target=self.listen, args=(process.stdout,))
-            listener.start()
-            while sandbox.control.clock().now < moment and process.poll() is None:
-                threading.Event().wait(0.05)
-            assert process.poll() is None, f"the collector ended by itself: {process.returncode}"
-            threading.Event().wait(dice.random() * 0.1)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            listener.join()
+            with self.start(sandbox) as process:
+                listener = threading.Thread(target=self.listen, args=(process.stdout,))
+                listener.start()
+                try:
+                    while sandbox.control.clock().now < moment and process.poll() is None:
+                        threading.Event().wait(0.05)
+                    assert process.poll() is None, f"the collector ended by itself: {process.returncode}"
+                    threading.Event().wait(dice.random() * 0.1)
+                finally:
+                    process.send_signal(signal.SIGKILL)
+                    listener.join()
 
     def start(self, sandbox: RunningSandbox) -> subprocess.Popen[str]:
         command = [
@@ -84,7 +85,7 @@ class Soaked:
 @pytest.fixture(scope="module")
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> Soaked:
     folder = tmp_path_factory.mktemp("soak")
-    told = Soaked(simulated(folder, 60, days=3, birth_days=1, n_networks=2), folder)
+    told = Soaked(simulated(folder, 80), folder)
     faults = FaultPlan.evenly(0.05, seed=3)
     quick = FaultPlan(faults.seed, faults.probability, drip_s=1.0, stall_s=1.0, bomb_bytes=8_000_000)
     with served(told.market, faults=quick, calls_per_minute=CALLS_PER_MINUTE) as sandbox:
@@ -113,6 +114,7 @@ def snapshots_of(soaked: Soaked) -> pl.DataFrame:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_answer_that_was_acknowledged_is_in_the_lake(soaked: Soaked) -> None:
     kept = soaked.lake.scan(ANSWERS).select("answer_id", "status").collect()
     assert soaked.n_cycles > 200
@@ -123,11 +125,13 @@ def test_every_answer_that_was_acknowledged_is_in_the_lake(soaked: Soaked) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_call_was_over_budget_in_any_minute(soaked: Soaked) -> None:
     assert 0 < soaked.most_calls_a_minute <= CALLS_PER_MINUTE
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_there_is_no_duplicate_snapshot(soaked: Soaked) -> None:
     snapshots = snapshots_of(soaked)
     assert snapshots.height > 3_000
@@ -135,6 +139,7 @@ def test_there_is_no_duplicate_snapshot(soaked: Soaked) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_birth_that_a_cycle_vouches_for_was_found(soaked: Soaked) -> None:
     rows = soaked.lake.scan(COLLECTIONS).sort("event_time").collect()
     found = set(parse_pools(soaked.lake.scan(ANSWERS).collect(), SPEC).raw_pools["pool"])
@@ -152,6 +157,7 @@ def test_every_birth_that_a_cycle_vouches_for_was_found(soaked: Soaked) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_stretch_of_births_is_missing_without_being_called_a_gap(soaked: Soaked) -> None:
     rows = soaked.lake.scan(COLLECTIONS).sort("network", "event_time").collect()
     for network in soaked.market.networks:
@@ -162,6 +168,7 @@ def test_no_stretch_of_births_is_missing_without_being_called_a_gap(soaked: Soak
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_missed_visit_is_unmarked(soaked: Soaked) -> None:
     """Where a pool was not seen when its state had asked for it, the next snapshot or the one after says so."""
     n_marked = 0
@@ -177,6 +184,7 @@ def test_no_missed_visit_is_unmarked(soaked: Soaked) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_planted_bad_values_are_quarantined_with_a_reason_and_hardly_anything_else(soaked: Soaked) -> None:
     answers = soaked.lake.scan(ANSWERS).collect()
     parsers = (parse_pools, parse_trades, parse_ohlcv, parse_token_infos)

@@ -13,7 +13,7 @@ from lake_tables import NOTES, READINGS, START, hours, notes, ordered, readings
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import StorageError, UsageError
 from pipeline.lake import Commit, Lake
-from pipeline.tables import PARTITIONS, POOLS, RESERVES, TABLES
+from pipeline.tables import PARTITIONS, QUARANTINE, RESERVES, TABLES
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_table_laid_out_by_time_but_not_by_day_can_be_replaced_by_span(lake: L
 
 def test_tables_that_do_not_follow_time_take_no_span(lake: Lake) -> None:
     with pytest.raises(UsageError, match="does not follow time"):
-        lake.scan(POOLS, hours(0, 1))
+        lake.scan(QUARANTINE, hours(0, 1))
     with pytest.raises(UsageError, match="does not follow time"):
         lake.replace(NOTES, notes(), hours(0, 1))
 

@@ -5,14 +5,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from lake_tables import NOTES, READINGS, hours, notes, ordered, readings
+from lake_tables import NOTES, READINGS, START, hours, notes, ordered, readings
 
+from pipeline.calendars import Span
 from pipeline.errors import StorageError, StorageFullError
 from pipeline.lake import Lake
 from pipeline.lake.disk import storage_error
@@ -223,7 +225,7 @@ def test_a_data_file_of_noise_is_found_by_the_writer(tmp_path: Path) -> None:
     path = a_data_file(tmp_path)
     path.write_bytes(b"\x07" * path.stat().st_size)
     with pytest.raises(StorageError, match="readings"):
-        lake.replace(READINGS, readings([3]), hours(0, 1))
+        lake.replace(READINGS, readings([3]), Span(START, START + timedelta(minutes=30)))
 
 
 def test_what_a_writer_killed_while_making_the_table_left_is_no_table(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_lists_not_in_use_are_read_one_at_a_time_and_after_those_in_use() -> Non
     networks = [f"n{i}" for i in range(10)]
     feeds: dict[str | None, Feed] = {n: read(n, 31, 1.0) for n in networks} | {ALL: read(ALL, 2, 9.0)}
     assert next_feeds(feeds.values(), networks, NOW, 99, SPEC) == [ALL, "n0"]
+    early: list[Feed] = [read(n, 20, 1.0) for n in networks]
+    assert next_feeds([*early, read(ALL, 2, 9.0)], networks, NOW, 99, SPEC) == [ALL]
     feeds["n0"] = read("n0", 2.9, 1.0)
     assert next_feeds(feeds.values(), networks, NOW, 99, SPEC) == [ALL]
     feeds["n0"] = read("n0", 3.1, 1.0)
@@ -160,6 +162,15 @@ def test_the_rate_counts_births_that_were_known_through_another_list() -> None:
     assert after_visit(read("eth", 5, 4.0), NOW, [page], 0, True, SPEC).rate_per_minute == pytest.approx(4, rel=0.05)
     slid = [page, [*page[5:], *births(310, 325)]]
     assert after_visit(read("eth", 5, 4.0), NOW, slid, 0, True, SPEC).rate_per_minute == pytest.approx(4, rel=0.05)
+
+
+def test_pages_that_do_not_reach_back_to_the_feeds_own_last_visit_tell_the_rate_by_their_span() -> None:
+    page = births(*range(0, 60, 3))
+    assert after_visit(read("eth", 30, 1.0), NOW, [page], 2, True, SPEC).rate_per_minute == pytest.approx(20)
+
+
+def test_one_quiet_wait_does_not_silence_a_busy_feed() -> None:
+    assert 8 < after_visit(read("eth", 0.5, 20.0), NOW, [births(31)], 0, True, SPEC).rate_per_minute < 14
 
 
 @pytest.mark.parametrize("rate", [2, 40, 300])

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from assets.hours import span_of
-from pipeline.calendars import HOUR, Span
+from pipeline.calendars import HOUR, FixedClock, Span
 from pipeline.labels.spec import LabelsSpec
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
-from sensors.clockwork import every_five_minutes, every_sunday
+from sensors.clockwork import every_five_minutes, every_hour, every_sunday
 from sensors.labels import enough_new_labels
 from tests.builders import valid_frame
 
@@ -67,9 +67,22 @@ def test_an_empty_lake_asks_for_nothing(lake: Lake) -> None:
     assert not ask(lake, None).run_requests
 
 
-def test_collection_asks_for_the_running_hour_and_the_day_whose_labels_mature() -> None:
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2024, 3, 2, 10, 25, tzinfo=UTC))
-    request = every_five_minutes(context)
+@pytest.mark.parametrize(
+    ("minute", "first", "last"),
+    [(25, 9, 10), (54, 9, 10), (55, 9, 11), (59, 9, 11)],
+)
+def test_collection_asks_for_the_hours_its_answers_and_snapshots_fall_into(minute: int, first: int, last: int) -> None:
+    clock = FixedClock(datetime(2024, 3, 2, 10, minute, tzinfo=UTC))
+    request = every_five_minutes(dg.build_schedule_context(resources={"clock": clock}))
+    assert isinstance(request, dg.RunRequest)
+    day = datetime(2024, 3, 2, tzinfo=UTC)
+    # What is observed in the last five minutes of an hour belongs to the next hour's first grid point.
+    assert span_of(request.tags) == Span(day + first * HOUR, day + (last + 1) * HOUR)
+
+
+def test_labels_mature_over_the_day_in_which_they_may_still_change() -> None:
+    clock = FixedClock(datetime(2024, 3, 2, 10, 7, tzinfo=UTC))
+    request = every_hour(dg.build_schedule_context(resources={"clock": clock}))
     assert isinstance(request, dg.RunRequest)
     now = datetime(2024, 3, 2, 10, tzinfo=UTC)
     assert span_of(request.tags) == Span(now - LabelsSpec().maturity - HOUR, now + HOUR)
