@@ -63,7 +63,7 @@ def hours_to_catch_up(
     for recipe, back in ((RAW, timedelta(0)), (candles_recipe(shelf), LABELS_SPEC.look_ahead)):
         behind = hours_behind(lake, recipe, span)
         if behind:
-            asked = Span(behind[0] - back, behind[-1] + HOUR)
+            asked = Span(floor(behind[0] - back, HOUR), behind[-1] + HOUR)
             key = f"{recipe.table} {digest(lake, recipe, behind)}"
             requests.append(dg.RunRequest(run_key=key, tags=range_tags(asked)))
     return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("every hour is as new as its answers")

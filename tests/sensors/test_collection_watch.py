@@ -90,10 +90,13 @@ def test_an_hour_is_behind_when_answers_came_after_it_was_parsed_and_asked_for_o
     assert span == Span(BIRTH, BIRTH + HOUR)
     assert behind(lake, 310) == [(key, span)]
     refresh(lake, RAW, Span(BIRTH, BIRTH + HOUR), lambda _span: records(observed("0xa", 5)))
-    assert behind(lake, 300) == []
+    # The bars of that hour and the labels of the day before it follow.
+    ((bars, before),) = behind(lake, 300)
+    assert str(bars).startswith("candles")
+    assert before == Span(BIRTH - 25 * HOUR, BIRTH + HOUR)
     answers(lake, 7)
-    ((again, _),) = behind(lake, 300)
-    assert again != key
+    assert {str(name).partition(" ")[0] for name, _ in behind(lake, 300)} == {"raw_pools", "candles"}
+    assert behind(lake, 300)[0][0] != key
 
 
 def test_the_hour_that_is_collected_now_is_not_behind(tmp_path: Path) -> None:
