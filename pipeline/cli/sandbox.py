@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 sandbox = typer.Typer(no_args_is_help=True, help="Sandbox: a market to practise on, served like the real API.")
 
 
-@sandbox.callback()
-def _group() -> None:
-    """Keep `serve` a command of its own while it is the only one."""
-
-
 @sandbox.command("serve")
 def serve_sandbox(
     recording: Annotated[Path | None, typer.Argument(help="A recording to serve; or use --simulate.")] = None,

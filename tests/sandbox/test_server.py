@@ -21,6 +21,7 @@ from sandbox_market import SIMULATED, START, Update, market
 from typer.testing import CliRunner
 
 from pipeline.errors import ServiceError, UsageError
+from pipeline.sandbox.control import ServedMarket
 from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.server import RunningSandbox, SandboxSpec, running, serve
 
@@ -210,6 +211,11 @@ def test_the_command_refuses_what_is_not_clear(options: list[str]) -> None:
     from pipeline.cli import app
 
     assert isinstance(CliRunner().invoke(app, ["sandbox", "serve", *options]).exception, UsageError)
+
+
+@pytest.mark.slow
+def test_the_controls_say_what_is_served(sandbox: RunningSandbox) -> None:
+    assert sandbox.control.market() == ServedMarket("simulation:7", (SIMULATED.network,))
 
 
 @pytest.mark.slow
