@@ -1,0 +1,231 @@
+"""`poolcast lake`: look at the tables, and keep their files in order.
+
+Belongs here: arguments, and how rows are shown. Text in a table may come from a chain, where anybody may write
+anything: it is shown, never interpreted, neither by the terminal nor by a spreadsheet.
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.tables import TABLES, Table, table
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.progress import Progress
+
+lake = typer.Typer(no_args_is_help=True, help="Lake: the tables on the disk.")
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_FORMULA: Final = re.compile(r"[=+\-@\t\r]")
+_WIDEST_CELL: Final = 80
+_NAMES = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Tables; without any, all of them.")]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@lake.command("sql")
+def sql_command(
+    statement: Annotated[str, typer.Argument(help="One statement that reads: SELECT, WITH, DESCRIBE, EXPLAIN ...")],
+    form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = Format.TABLE,
+    limit: Annotated[int | None, typer.Option(help="Print at most so many rows.", min=0)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Ask the tables with SQL, as DuckDB speaks it. Nothing can be changed, and no other file can be read.
+
+    In CSV, a text that a spreadsheet would take for a formula has an apostrophe before it. Bytes show as their length.
+    """
+    from pipeline.lake.query import query
+
+    rows = query(lake_of(settings_of(data_dir)), statement, limit=limit)
+    {Format.TABLE: show_rows, Format.CSV: print_csv, Format.JSON: print_rows_as_json}[form](rows)
+
+
+@lake.command("status")
+def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say what each table holds and what its files are like. Reads the tables' logs, not their rows."""
+    found = lake_of(settings_of(data_dir))
+    told = [told for target in TABLES.values() if (told := found.status(target)) is not None]
+    if as_json:
+        print_json([asdict(status) for status in told])
+        return
+    if not told:
+        out.print("no table yet", markup=False)
+        return
+    shown = RichTable(box=None, pad_edge=False)
+    for title in ("table", "rows", "files", "to merge", "size", "days", "from", "until", "version"):
+        shown.add_column(title, justify="left" if title == "table" else "right", no_wrap=True)
+    for status in told:
+        shown.add_row(
+            status.table,
+            "?" if status.n_rows is None else f"{status.n_rows:,}",
+            f"{status.n_files:,}",
+            f"{status.n_mergeable:,}",
+            size(status.n_bytes),
+            "" if status.n_days is None else f"{status.n_days:,}",
+            *("" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in (status.first, status.last)),
+            f"{status.version:,}",
+        )
+    print_wide(shown)
+
+
+@lake.command("compact")
+def compact_command(tables: _NAMES = None, data_dir: DataDir = None) -> None:
+    """Merge small files, so that reading opens few. The rows stay as they are, and everybody may go on working."""
+    found = lake_of(settings_of(data_dir))
+    with progress() as bars:
+        for target in _chosen(tables):
+            bar = bars.add_task(target.name, total=1.0)
+            found.compact(target, progress=lambda share, bar=bar: bars.update(bar, completed=share))  # type: ignore[misc]
+            bars.update(bar, completed=1.0)
+
+
+@lake.command("vacuum")
+def vacuum_command(
+    tables: _NAMES = None,
+    retention_hours: Annotated[
+        float, typer.Option(help="Leave alone what was in use within so many hours: the longest read.", min=0)
+    ] = 24.0,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete files that no version needs which is still in use. Versions that training sets were read from stay."""
+    from pipeline.calendars import SystemClock
+    from pipeline.retention import pinned_versions
+
+    found, now = lake_of(settings_of(data_dir)), SystemClock().now()
+    n_files = n_bytes = 0
+    with progress() as bars:
+        for target in bars.track(_chosen(tables), description="vacuum"):
+            kept, retention = pinned_versions(found, target), timedelta(hours=retention_hours)
+            with_sizes = found.vacuum(target, now=now, retention=retention, keep_versions=kept, is_dry=True)
+            n_files, n_bytes = n_files + len(with_sizes), n_bytes + sum(path.stat().st_size for path in with_sizes)
+            if not is_dry:
+                found.vacuum(target, now=now, retention=retention, keep_versions=kept)
+    out.print(f"{n_files:,} files, {size(n_bytes)}, {'would be ' if is_dry else ''}deleted", markup=False)
+
+
+@contextmanager
+def progress() -> "Iterator[Progress]":
+    """Bars on standard error; nothing where that is no terminal."""
+    from rich.progress import Progress
+
+    with Progress(console=err, disable=not err.is_terminal, transient=True) as bars:
+        yield bars
+
+
+def _chosen(names: Iterable[str] | None) -> list[Table]:
+    return [table(name) for name in names] if names else list(TABLES.values())
+
+
+def size(n_bytes: int) -> str:
+    """A number of bytes to read.
+
+    >>> [size(n) for n in (0, 999, 1_000, 12_345_678, 10**13)]
+    ['0 B', '999 B', '1.0 kB', '12.3 MB', '10.0 TB']
+    """
+    amount, unit = float(n_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def show_rows(rows: "pl.DataFrame") -> None:
+    """The rows as a table on the screen, long cells cut, what cannot be printed made visible."""
+    shown = RichTable(box=None, pad_edge=False)
+    for name in rows.columns:
+        shown.add_column(Text(printable(name)))
+    for row in rows.iter_rows():
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    print_wide(shown)
+    err.print(f"{rows.height:,} row{'' if rows.height == 1 else 's'}", markup=False)
+
+
+def print_wide(shown: RichTable) -> None:
+    """The table in its own width: a line that the screen breaks tells more than a column cut to a letter."""
+    wanted = Measurement.get(out, out.options.update(width=100_000), shown).maximum
+    Console(highlight=False, width=max(1, wanted)).print(shown, crop=False)
+
+
+def printable(cell: Any) -> str:
+    r"""A cell as text that no terminal interprets, of a bounded length.
+
+    >>> [printable(cell) for cell in (None, b"abc", "[red]a\x1b[2Jb\n", "x" * 100)][:3]
+    ['', '3 bytes', '[red]a\\x1b[2Jb\\n']
+    >>> len(printable("x" * 100))
+    80
+    """
+    text = "" if cell is None else str(plain(cell))
+    # A plan is many lines of drawing on purpose; only those are kept.
+    drawn = "\n".join(_escaped(line) for line in text.splitlines()) if text.startswith(("╭", "┌")) else _escaped(text)
+    return drawn if len(drawn) <= _WIDEST_CELL or "\n" in drawn else drawn[: _WIDEST_CELL - 1] + "…"
+
+
+def _escaped(text: str) -> str:
+    return _UNPRINTABLE.sub(_in_words, text)
+
+
+def _in_words(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+def print_csv(rows: "pl.DataFrame") -> None:
+    """The rows as CSV on standard output, safe to open in a spreadsheet."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([harmless(name) for name in rows.columns])
+    writer.writerows([harmless(plain(cell)) for cell in row] for row in rows.iter_rows())
+
+
+def harmless(cell: Any) -> Any:
+    r"""A text that a spreadsheet would take for a formula, with an apostrophe before it; control characters in words.
+
+    >>> [harmless(cell) for cell in ("=1+1", "a=b", "\x1b[2J", -1.5, None)]
+    ["'=1+1", 'a=b', '\\x1b[2J', -1.5, None]
+    """
+    if not isinstance(cell, str):
+        return json.dumps(cell, default=str) if isinstance(cell, list | dict) else cell
+    return ("'" if _FORMULA.match(cell) else "") + _CONTROL.sub(_in_words, cell)
+
+
+def print_rows_as_json(rows: "pl.DataFrame") -> None:
+    """The rows as a JSON list of objects on standard output; columns that share a name keep the last."""
+    told = [dict(zip(rows.columns, map(plain, row), strict=True)) for row in rows.iter_rows()]
+    sys.stdout.write(json.dumps(told, default=str, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def plain(cell: Any) -> Any:
+    """A cell as JSON may hold it: times in ISO 8601, bytes as their length, null for what is no number."""
+    if isinstance(cell, bytes):
+        return f"{len(cell):,} bytes"
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    if isinstance(cell, datetime | date):
+        return cell.isoformat()
+    if isinstance(cell, dict):
+        return {str(name): plain(value) for name, value in cell.items()}
+    return [plain(value) for value in cell] if isinstance(cell, list | tuple) else cell
