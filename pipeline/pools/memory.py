@@ -19,6 +19,7 @@ import polars as pl
 
 from pipeline.calendars import EPOCH
 from pipeline.errors import StorageError, StorageFullError
+from pipeline.lake import disk
 from pipeline.tables import UTC
 
 VERSION: Final = 1
@@ -74,12 +75,14 @@ class Memory:
         self.path = path
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._reporting("open"):
+        # A file that several open anew at once cannot all be put into WAL mode: the losers are told at once that it is
+        # locked, whatever their timeout.
+        with self._reporting("open"), disk.locked(path.with_name(path.name + ".lock")):
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # WAL with FULL: a commit is on the disk when it returns, also after a power cut.
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-        self._make()
+            self._make()
 
     def _make(self) -> None:
         with self.writing("set up") as db:

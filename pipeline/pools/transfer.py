@@ -42,9 +42,8 @@ class Transferred:
 class Wire:
     """Connections to one server, shared by threads.
 
-    No cookies, no redirects, no proxies and no credentials out of the environment: requests go to the transport
-    directly, since httpx2's client reads the address of a redirect even where it does not follow it, and raises where
-    it makes no sense, before the answer can be kept.
+    No cookies, no redirects, no proxies and no credentials out of the environment: requests go to httpx2's transport
+    directly, since all that its client adds would have to be switched off.
     """
 
     def __init__(self, headers: dict[str, str], spec: ClientSpec) -> None:

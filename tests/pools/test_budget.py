@@ -181,7 +181,7 @@ def test_one_who_never_comes_back_from_waiting_holds_nobody_up_for_long(tmp_path
 
 
 def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(8, timeout=20)
 
     def open_all(_: int) -> None:
         for n in range(30):

@@ -122,3 +122,21 @@ def test_a_memory_of_another_version_or_a_damaged_one_is_refused_in_words(tmp_pa
     other.write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError, match=r"could not open .*other\.sqlite"):
         Memory(other)
+
+
+OPENER = """
+import sys
+from pathlib import Path
+from pipeline.pools.memory import Memory
+
+for number in range(40):
+    Memory(Path(sys.argv[1]) / f"memory-{number}.sqlite").close()
+"""
+
+
+def test_several_collectors_may_begin_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", OPENER, str(tmp_path)]
+    openers = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    told = [opener.communicate()[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 4, told
