@@ -27,7 +27,7 @@ from pipeline.pools.memory import Memory
 from pipeline.pools.parse import parse_ohlcv, parse_pools
 from pipeline.pools.sampler import plan_visits
 from pipeline.pools.source import Asked, Source
-from pipeline.pools.watch import Watch
+from pipeline.pools.watch import Watch, missed_since
 from pipeline.tables import ANSWERS
 
 Plan = Mapping[str, tuple[float, int]]
@@ -105,11 +105,12 @@ class Collector:
         """The visits of the cycle, claimed, in random order: what does not fit in the end is left out by chance."""
         due = self._weighted(self.watch.due(slot, now, self.networks))
         plan = plan_visits(due, self._n_visits(slot, now), slot, self.setup.sampler, self.setup.seed)
+        rows = plan.sampled.join(due, on=["network", "pool"]).select(
+            "network", "pool", "inclusion_probability", "slot", "interval_minutes"
+        )
         said = {
-            (network, pool): (share, missed)
-            for network, pool, share, missed in plan.sampled.select(
-                "network", "pool", "inclusion_probability", "n_missed"
-            ).iter_rows()
+            (network, pool): (share, missed_since(seen, interval, slot))
+            for network, pool, share, seen, interval in rows.iter_rows()
         }
         self.watch.claim(said, slot)
         return [

@@ -22,7 +22,7 @@ from pipeline.tables import UTC
 
 DUE: Final = pl.Schema(
     {
-        "network": pl.String(), "pool": pl.String(), "due_at": UTC, "interval_minutes": pl.Int64(),
+        "network": pl.String(), "pool": pl.String(), "slot": UTC, "due_at": UTC, "interval_minutes": pl.Int64(),
         "reserve_usd": pl.Float64(), "price_usd": pl.Float64(), "first_reserve_usd": pl.Float64(),
         "first_price_usd": pl.Float64(), "is_lifted": pl.Boolean(),
     }
@@ -71,6 +71,19 @@ def slot_of(moment: pl.Expr, spec: SamplerSpec) -> pl.Expr:
     return moment.dt.offset_by(grid).dt.offset_by("-1us").dt.truncate(grid)
 
 
+def missed_since(seen: datetime, interval_minutes: int, slot: datetime) -> int:
+    """The visits that a pool seen for the grid point `seen` asked for and that did not happen before that at `slot`.
+
+    Counted from what its state had asked for, whenever it is due by now: a pool that was left out of an answer is asked
+    for later, and was missed all the same.
+
+    >>> from pipeline.calendars import EPOCH, MINUTE
+    >>> missed_since(EPOCH, 5, EPOCH + 5 * MINUTE), missed_since(EPOCH, 5, EPOCH + 20 * MINUTE)
+    (0, 3)
+    """
+    return n_missed(next_due(seen, interval_minutes), slot, interval_minutes)
+
+
 class Watch:
     """The watch list of one source in a collector's memory."""
 
@@ -86,7 +99,7 @@ class Watch:
         """Pools that are due for the grid point `slot` and that no other collector has claimed, in DUE."""
         at = micros(now)
         rows = self.memory.rows(
-            "SELECT network, pool, due_at, interval_minutes, reserve_usd, price_usd, first_reserve_usd,"
+            "SELECT network, pool, slot, due_at, interval_minutes, reserve_usd, price_usd, first_reserve_usd,"
             " first_price_usd, lifted_until > ? FROM watched"
             " WHERE source = ? AND due_at <= ? AND until > ? AND claimed_until <= ?",
             at, self.source, micros(slot), at, at,
@@ -115,7 +128,7 @@ class Watch:
         slot, found = ceil(moment, self.spec.grid), {}
         for network, pool in network_pools:
             row = self._row(network, pool)
-            if row and (n := n_missed(_moment(row["due_at"]), slot, row["interval_minutes"])) > 0:
+            if row and (n := missed_since(_moment(row["slot"]), row["interval_minutes"], slot)) > 0:
                 found[pool] = n
         return found
 
@@ -154,9 +167,9 @@ class Watch:
         """Watch these pools as closely as the richest until `until`, from the grid point `due_at` on."""
         with self.memory.writing("lift pools in") as db:
             db.executemany(
-                "UPDATE watched SET lifted_until = max(lifted_until, ?), interval_minutes = ?, due_at = min(due_at, ?)"
+                "UPDATE watched SET lifted_until = max(lifted_until, ?), due_at = min(due_at, ?)"
                 " WHERE source = ? AND network = ? AND pool = ?",
-                [(micros(until), self.spec.grid_minutes, micros(due_at), self.source, *pool) for pool in pools],
+                [(micros(until), micros(due_at), self.source, *pool) for pool in pools],
             )
 
     def forget(self, now: datetime) -> int:

@@ -95,6 +95,8 @@ def test_a_pool_that_vanished_is_asked_for_less_and_less_but_never_given_up(watc
         waits.append(following - at)
         at = following
     assert waits == [5, 10, 20, 40, 80, 160, 240, 240]
+    # Asked for less, it was missed no less: every five minutes, as its state had asked when it was last seen.
+    assert watch.missed([("eth", "0xa")], minutes(at)) == {"0xa": at // 5 - 1}
     watch.take_in(records(observed("0xa", at)))
     assert watch.missed([("eth", "0xa")], minutes(at)) == {}
 
