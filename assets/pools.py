@@ -137,7 +137,7 @@ def trades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
         lake.append(TRADES, parsed.trades)
         added.append(parsed.trades)
     rows = pl.concat(added)
-    record_hours(lake, TRADES, hours_of(rows))
+    record_hours(lake, TRADES, hours_of(rows), columns=TRADES.key)
     return dg.MaterializeResult(metadata=frame_metadata(TRADES, rows))
 
 
@@ -151,7 +151,7 @@ def raw_candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake])
         lake.append(RAW_CANDLES, parsed.raw_candles)
         added.append(parsed.raw_candles)
     rows = pl.concat(added)
-    record_hours(lake, RAW_CANDLES, hours_of(rows))
+    record_hours(lake, RAW_CANDLES, hours_of(rows), columns=RAW_CANDLES.key)
     return dg.MaterializeResult(metadata=frame_metadata(RAW_CANDLES, rows))
 
 
@@ -196,7 +196,7 @@ def candles(
 
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span).collect()
-        recorded_pools = lake.scan(POOLS).filter(pl.col("source").is_in(updates["source"].unique().implode())).collect()
+        recorded_pools = lake.scan(POOLS, sources=updates["source"].unique().to_list()).collect()
         told = told_candles(
             lake.scan(RAW_CANDLES, span).collect(),
             lake.scan(TRADES, span.widened(back=DAY, ahead=DAY)).collect(),

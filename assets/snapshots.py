@@ -30,6 +30,7 @@ def snapshots(
 ) -> dg.MaterializeResult[Any]:
     """Price, reserve and trading windows of every followed pool, as often as its tier and the budget allow."""
     now, recorded = clock.now(), shelf.content()
+    imported = [recording.source for recording in shelf.recordings()]
     # A grid point that has not come yet has no snapshot; once it has, its hour is computed again.
     recipe = Recipe(
         "snapshots", INPUTS, CODE, depends_on=lambda hour: f"{recorded} {min(floor(now, SPEC.grid), hour + HOUR)}"
@@ -37,7 +38,8 @@ def snapshots(
 
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span.widened(back=SPEC.look_back))
-        taken = take_snapshots(updates, lake.scan(POOLS, span.widened(back=SPEC.follow)).collect(), span, SPEC)
+        born = lake.scan(POOLS, span.widened(back=SPEC.follow), sources=imported).collect()
+        taken = take_snapshots(updates, born, span, SPEC)
         observed = observed_snapshots(lake.scan(RAW_POOLS, span.widened(back=OBSERVED_BACK)).collect(), span, now, SPEC)
         # A recording may be imported and collected from a sandbox; the import saw all of it.
         return pl.concat([taken, observed]).unique(SNAPSHOTS.key, keep="first", maintain_order=True)

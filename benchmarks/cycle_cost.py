@@ -44,7 +44,7 @@ from pipeline.tables import (
 
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 CYCLES_A_DAY = 288
-NETWORKS = tuple(f"network_{n}" for n in range(10))
+N_NETWORKS = 10
 ROWS_A_CYCLE = {ANSWERS: 150, POOLS: 70, TRADES: 300, TOKENS: 100, RAW_CANDLES: 100, RAW_POOLS: 300, CANDLES: 300}
 ROWS_A_CYCLE |= {SNAPSHOTS: 300, FEATURES: 300}
 APPENDED = (ANSWERS, POOLS, TRADES, TOKENS, RAW_CANDLES)
@@ -113,7 +113,7 @@ def cycle(lake: Lake, number: int, took: dict[str, list[float]]) -> None:
     in_hour = (at - hour) // (5 * MINUTE) + 1
     fresh = {table: rows_of(table, at, 1) for table in APPENDED}
     whole = {recipe.table: rows_of(_table(recipe), hour, in_hour) for recipe in RECIPES}
-    begin = time.perf_counter()
+    begin, busy = time.perf_counter(), time.process_time()
     for table in APPENDED:
         with timed(took, f"append {table.name}, put it on record"):
             lake.append(table, fresh[table])
@@ -122,6 +122,7 @@ def cycle(lake: Lake, number: int, took: dict[str, list[float]]) -> None:
         with timed(took, f"refresh the running hour of {recipe.table}"):
             refresh(lake, recipe, Span(hour, hour + HOUR), reading(lake, recipe, whole[recipe.table]))
     took["whole cycle"].append(time.perf_counter() - begin)
+    took["whole cycle, processor time"].append(time.process_time() - busy)
 
 
 def reading(lake: Lake, recipe: Recipe, rows: pl.DataFrame) -> Callable[[Span], pl.DataFrame]:
@@ -171,13 +172,15 @@ def _values(column: str, dtype: pl.DataType, place: pl.Series, name: pl.Series, 
     if column == "source":
         return "geckoterminal"
     if column == "network":
-        return pl.Series((place % len(NETWORKS)).cast(pl.String)).replace_strict(
-            [str(n) for n in range(len(NETWORKS))], NETWORKS
-        )
+        return pl.format("network_{}", place % N_NETWORKS)
     if dtype.is_temporal():
         return moment
     if dtype == pl.String:
         return name + "x" * 24
+    return _small_values(dtype, place, name)
+
+
+def _small_values(dtype: pl.DataType, place: pl.Series, name: pl.Series) -> object:
     if dtype == pl.Binary:
         return pl.Series([hashlib.sha512(text.encode()).digest() * 8 for text in name])
     if dtype == pl.Boolean:

@@ -4,12 +4,16 @@ An hour's *fingerprint* covers the code and the spec that computed it and the co
 have read. Where the fingerprint on record equals the one that would be written now, computing again could only
 give the same rows. Killed half way, the next run finds the finished pieces on record and carries on after them.
 
+An hour whose rows were let go for their age is *expired*. What it was remains on record, so that nothing that was made
+from it becomes stale by its going; and what could have read it is never computed again, whatever else changes, for that
+would put less in the place of more.
+
 Stays out: what is computed (the stages) and in which order (the asset graph).
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -22,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.calendars import DAY, HOUR, Span, ceil, floor, spans_of
+from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.tables import PARTITIONS, Table, table
 
@@ -29,6 +34,9 @@ ZERO = timedelta(0)
 EVER = timedelta(days=3650)
 """A look-back that reaches everything: for tables of things that stay, like pools."""
 NUMERIC = ("deltalake", "numpy", "polars", "scikit-learn", "xgboost", "xgboost-cpu")
+EXPIRED = "expired"
+"""What stands in the place of a fingerprint for an hour whose rows were let go for their age."""
+VOID = "void"
 PIECE = 30 * DAY
 """How much of a long range is computed and committed at once: bounds memory, and what a kill can cost."""
 
@@ -61,17 +69,25 @@ class Refreshed:
     n_rows: int
 
 
-def code_of(stage: str, *specs: Any) -> str:
+def code_of(stage: str, *specs: Any, without: Collection[str] = ()) -> str:
     """SHA-256 over a stage's source files, the vocabulary, the Polars version and its specs' values.
 
     Args:
         stage: name of the stage's package under `pipeline`.
         specs: frozen dataclasses whose fields are plain values.
+        without: modules of the package that no row depends on.
+
+    Raises:
+        UsageError: the package has no such module, so leaving it out would mean nothing.
     """
     root = Path(__file__).parent
     digest = hashlib.sha256(repr(_versions()).encode())
     vocabulary = sorted((root / "tables").glob("*.py"))
-    for path in [*vocabulary, root / "calendars.py", *sorted((root / stage).glob("**/*.py"))]:
+    modules = sorted((root / stage).glob("**/*.py"))
+    if strange := set(without) - {path.stem for path in modules}:
+        raise UsageError(f"cannot leave {sorted(strange)!r} out of the code of {stage!r}: it has no such modules")
+    own = [path for path in modules if path.stem not in without]
+    for path in [*vocabulary, root / "calendars.py", *own]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     for spec in specs:
         digest.update(json.dumps(asdict(spec), sort_keys=True, default=str).encode())
@@ -108,22 +124,26 @@ def refresh(
     compute: Callable[[Span], pl.DataFrame],
     *,
     progress: Callable[[Span, pl.DataFrame], None] = lambda _span, _rows: None,
+    piece: timedelta | None = None,
 ) -> Refreshed:
     """Bring the hours of `span` up to date: compute the stale ones, replace them atomically, put them on record.
+
+    Hours that are expired, or that were computed from an hour that is, stay as they are.
 
     Args:
         compute: gives all rows of the recipe's table in a span of whole hours.
         progress: shown each piece after it is durable, with its rows.
+        piece: how much is computed and committed at once; `PIECE` unless given.
     """
     target = table(recipe.table)
     wanted = fingerprints(lake, recipe, span)
-    stale = _stale(wanted, _recorded(lake, recipe.table, span))
+    stale = _stale(lake, recipe, span, wanted)
     for run in spans_of(stale):
-        for piece in run.pieces(PIECE):
-            rows = compute(piece)
-            lake.replace(target, rows, piece)
-            record(lake, target, rows, {hour: wanted[hour] for hour in piece.hours()})
-            progress(piece, rows)
+        for part in run.pieces(piece or PIECE):
+            rows = compute(part)
+            lake.replace(target, rows, part)
+            record(lake, target, rows, {hour: wanted[hour] for hour in part.hours()})
+            progress(part, rows)
     rows_now = sum(n_rows for _, n_rows in _recorded(lake, recipe.table, span).values())
     return Refreshed(len(stale), len(wanted) - len(stale), rows_now)
 
@@ -136,17 +156,30 @@ def rows_on_record(lake: Lake, name: str) -> int:
 
 def stale_hours(lake: Lake, recipe: Recipe, span: Span) -> list[datetime]:
     """The hours of `span` that a refresh would compute."""
-    return _stale(fingerprints(lake, recipe, span), _recorded(lake, recipe.table, span))
+    return _stale(lake, recipe, span, fingerprints(lake, recipe, span))
 
 
-def _stale(wanted: dict[datetime, str], recorded: dict[datetime, tuple[str, int]]) -> list[datetime]:
-    return [hour for hour, print_ in wanted.items() if recorded.get(hour, ("", 0))[0] != print_]
+def _stale(lake: Lake, recipe: Recipe, span: Span, wanted: dict[datetime, str]) -> list[datetime]:
+    recorded = _recorded(lake, recipe.table, span)
+    stale = [hour for hour, print_ in wanted.items() if recorded.get(hour, ("", 0))[0] != print_]
+    frozen = _frozen(lake, recipe, stale)
+    return [hour for hour in stale if hour not in frozen]
+
+
+def _frozen(lake: Lake, recipe: Recipe, hours: Sequence[datetime]) -> set[datetime]:
+    """Those of the hours that are expired themselves, or that could have read an expired hour of an input."""
+    found: set[datetime] = set()
+    for source in (Input(recipe.table), *recipe.inputs) if hours else ():
+        rows = _hours_on_record(lake, source.table, _reach(source, hours)).filter(pl.col("fingerprint") == EXPIRED)
+        n_expired = _window_sums(rows["hour"], pl.repeat(1, len(rows), dtype=pl.UInt64, eager=True), source, hours)
+        found |= {hour for hour, n in zip(hours, n_expired, strict=True) if n}
+    return found
 
 
 def fingerprints(lake: Lake, recipe: Recipe, span: Span) -> dict[datetime, str]:
     """For each hour of `span`, the hash of everything its rows would be computed from."""
     hours = list(span.hours())
-    sums = [_input_sums(lake, source, hours) for source in recipe.inputs]
+    sums = [_input_sums(lake, source, hours) for source in recipe.inputs] if hours else []
     prints = {}
     for i, hour in enumerate(hours):
         parts = [
@@ -158,37 +191,71 @@ def fingerprints(lake: Lake, recipe: Recipe, span: Span) -> dict[datetime, str]:
     return prints
 
 
-def record(lake: Lake, target: Table, rows: pl.DataFrame, prints: dict[datetime, str]) -> None:
+def record(lake: Lake, target: Table, rows: pl.DataFrame, prints: Mapping[datetime, str]) -> None:
     """Put on record what the given hours of `target` hold and what they were computed from."""
-    time = _time_of(target)
-    frame = (
-        pl.DataFrame(
-            {"hour": list(prints), "fingerprint": list(prints.values())},
-            schema_overrides={"hour": PARTITIONS.schema["hour"]},
-        )
-        .join(content_by_hour(rows, time), on="hour", how="left")
-        .select(
-            pl.lit(target.name).alias("table_name"),
+    found = content_by_hour(rows, _time_of(target))
+    frame = _of_hours(target, prints, list(prints.values())).join(found, on="hour", how="left")
+    lake.upsert(
+        PARTITIONS,
+        frame.select(
+            "table_name",
             "hour",
             "fingerprint",
             pl.col("content").fill_null(0).cast(pl.String).alias("content_hash"),
             pl.col("n_rows").fill_null(0),
-        )
+        ),
     )
-    lake.upsert(PARTITIONS, frame)
+
+
+def record_hours(lake: Lake, target: Table, hours: Iterable[datetime], columns: Collection[str] | None = None) -> None:
+    """Put on record what the given hours of a table hold that is filled by appends, not replaced by hour.
+
+    Expired hours stay as they are on record.
+
+    Args:
+        hours: starts of hours; those that hold no row are on record as empty.
+        columns: the columns whose content counts, the time among them; None: all. As a stored row is never changed,
+            those that settle the others are enough.
+    """
+    time = _time_of(target)
+    wanted = list(target.schema if columns is None else dict.fromkeys([time, *columns]))
+    for run in spans_of(hours):
+        expired = set(_hours_on_record(lake, target.name, run).filter(pl.col("fingerprint") == EXPIRED)["hour"])
+        rows = lake.scan(target, run).select(wanted).collect()
+        record(lake, target, rows, {hour: "" for hour in run.hours() if hour not in expired})
+
+
+def expire(lake: Lake, target: Table, n_rows: Mapping[datetime, int]) -> None:
+    """Mark hours of `target` as expired, before their rows are let go; `n_rows` says how many will be left in each.
+
+    What the hours held stays on record: for what was made from them, nothing changes.
+    """
+    if not n_rows:
+        return
+    span = Span(min(n_rows), max(n_rows) + HOUR)
+    told = _hours_on_record(lake, target.name, span).select("hour", "content_hash")
+    frame = _of_hours(target, n_rows, EXPIRED).with_columns(n_rows=pl.Series(list(n_rows.values()), dtype=pl.Int64))
+    marked = frame.join(told, on="hour", how="left").with_columns(pl.col("content_hash").fill_null("0"))
+    lake.upsert(PARTITIONS, marked)
 
 
 def void(lake: Lake, name: str, span: Span) -> None:
-    """Take the hours of `span` off the record: their rows are not sound, the next refresh computes them again."""
-    rows = lake.scan(PARTITIONS, span).filter(pl.col("table_name") == name).collect()
-    lake.upsert(PARTITIONS, rows.with_columns(pl.lit("void").alias("fingerprint")))
+    """Take the hours of `span` off the record: their rows are not sound, the next refresh computes them again.
+
+    Expired hours stay marked: what they were made from is gone.
+    """
+    rows = _hours_on_record(lake, name, span).filter(pl.col("fingerprint") != EXPIRED)
+    lake.upsert(PARTITIONS, rows.with_columns(pl.lit(VOID).alias("fingerprint")))
 
 
-def record_all(lake: Lake, target: Table) -> None:
-    """Put a whole table on record by hour, for tables that are not replaced by hour."""
-    rows = lake.scan(target).collect()
-    hours = content_by_hour(rows, _time_of(target))["hour"].to_list()
-    record(lake, target, rows, dict.fromkeys(hours, ""))
+def _of_hours(target: Table, hours: Iterable[datetime], prints: list[str] | str) -> pl.DataFrame:
+    at = pl.Series("hour", list(hours), PARTITIONS.schema["hour"])
+    printed = pl.lit(prints) if isinstance(prints, str) else pl.Series(prints, dtype=pl.String)
+    return pl.DataFrame({"hour": at}).with_columns(table_name=pl.lit(target.name), fingerprint=printed)
+
+
+def _hours_on_record(lake: Lake, name: str, span: Span) -> pl.DataFrame:
+    return lake.scan(PARTITIONS, span).filter(pl.col("table_name") == name).collect()
 
 
 def _time_of(target: Table) -> str:
@@ -204,7 +271,7 @@ def _recorded(lake: Lake, name: str, span: Span) -> dict[datetime, tuple[str, in
     target = table(name)
     if lake.version(target) is None:
         return {}
-    rows = lake.scan(PARTITIONS, span).filter(pl.col("table_name") == name).collect()
+    rows = _hours_on_record(lake, name, span)
     hour = pl.col(_time_of(target)).dt.truncate("1h").alias("hour")
     there = dict(lake.scan(target, span).group_by(hour).len().collect().iter_rows())
     told = rows.select("hour", "fingerprint", "n_rows").iter_rows()
@@ -213,15 +280,24 @@ def _recorded(lake: Lake, name: str, span: Span) -> dict[datetime, tuple[str, in
 
 def _input_sums(lake: Lake, source: Input, hours: Sequence[datetime]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """For each hour, the wrapping sum of the input's content over [hour - back, hour + 1 h + ahead)."""
-    if not hours:
-        return np.zeros(0, np.uint64)
-    start, end = floor(hours[0] - source.back, HOUR), ceil(hours[-1] + HOUR + source.ahead, HOUR)
-    rows = lake.scan(PARTITIONS, Span(start, end)).filter(pl.col("table_name") == source.table).collect()
-    grid = np.zeros((end - start) // HOUR + 1, np.uint64)
-    at = ((rows["hour"] - start).dt.total_hours() + 1).to_numpy()
-    grid[at] = rows["content_hash"].cast(pl.UInt64).to_numpy()
+    rows = _hours_on_record(lake, source.table, _reach(source, hours))
+    return _window_sums(rows["hour"], rows["content_hash"].cast(pl.UInt64), source, hours)
+
+
+def _reach(source: Input, hours: Sequence[datetime]) -> Span:
+    """All hours of an input that could have been read for one of the hours."""
+    return Span(floor(min(hours) - source.back, HOUR), ceil(max(hours) + HOUR + source.ahead, HOUR))
+
+
+def _window_sums(
+    at: pl.Series, values: pl.Series, source: Input, hours: Sequence[datetime]
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """For each of the hours, the wrapping sum of the values whose moment (`at`) the input's window holds."""
+    reach = _reach(source, hours)
+    grid = np.zeros((reach.end - reach.start) // HOUR + 1, np.uint64)
+    grid[((at - reach.start).dt.total_hours() + 1).to_numpy()] = values.to_numpy()
     until = np.cumsum(grid, dtype=np.uint64)
-    first = np.array([(floor(h - source.back, HOUR) - start) // HOUR for h in hours])
-    last = np.array([(ceil(h + HOUR + source.ahead, HOUR) - start) // HOUR for h in hours])
+    first = np.array([(floor(h - source.back, HOUR) - reach.start) // HOUR for h in hours])
+    last = np.array([(ceil(h + HOUR + source.ahead, HOUR) - reach.start) // HOUR for h in hours])
     sums: np.ndarray[Any, np.dtype[np.uint64]] = until[last] - until[first]
     return sums

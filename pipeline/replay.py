@@ -1,6 +1,6 @@
 """Runs the graph over a recording.
 
-Belongs here: which hours a replay asks for, and with which clock. Stays out: the run itself (`runs`), what the assets do,
+Belongs here: which hours a replay asks for, and with which clock. Stays out: the run itself (`runs`), what assets do,
 and what a demo makes of the result (`demo`).
 """
 

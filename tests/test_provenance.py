@@ -17,7 +17,6 @@ from pipeline.provenance import (
     code_of,
     expire,
     fingerprints,
-    record_all,
     record_hours,
     refresh,
     rows_on_record,
@@ -167,13 +166,12 @@ def test_code_that_no_row_depends_on_may_be_left_out_by_name() -> None:
         code_of("snapshots", without=["scheduled"])
 
 
-def test_hours_that_were_filled_by_appends_are_put_on_record_as_a_whole_table_would_be(lake: Lake) -> None:
-    lake.append(ANSWERS, rows_at(ANSWERS, 3, 3, 10))
-    record_all(lake, ANSWERS)
-    whole = on_record(lake, "answers")
-    record_hours(lake, ANSWERS, at(3, 4, 10))
-    assert on_record(lake, "answers") == whole | {4: ("", "0", 0)}
-    assert [n for _, _, n in whole.values()] == [2, 1]
+def test_hours_that_were_filled_by_appends_are_put_on_record_as_replaced_ones_are(lake: Lake) -> None:
+    replaced = on_record(lake, "snapshots")
+    record_hours(lake, SNAPSHOTS, at(3, 4, 10))
+    told = on_record(lake, "snapshots")
+    assert {hour: told[hour][1:] for hour in (3, 4, 10)} == {hour: replaced[hour][1:] for hour in (3, 4, 10)}
+    assert [told[hour][2] for hour in (3, 4, 10)] == [1, 0, 1]
 
 
 def test_an_hour_on_record_changes_with_the_columns_that_count_and_no_other(lake: Lake) -> None:

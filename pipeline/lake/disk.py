@@ -50,6 +50,12 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def stamp(path: Path) -> int:
+    """Now, by the file system's own clock, in milliseconds since 1970: the one its files are dated by."""
+    path.touch()
+    return path.stat().st_mtime_ns // 1_000_000
+
+
 def noted(path: Path) -> int | None:
     """The number in the file `path`, or None where there is none: a note that may be lost but is never wrong."""
     try:
@@ -105,9 +111,8 @@ def check_sizes(folder: Path, sizes: Iterable[tuple[str, int]]) -> None:
         StorageError: a file is missing or has another size.
     """
     for relative, expected in sizes:
-        path = folder / relative
         try:
-            found = path.stat().st_size
+            found = os.stat(f"{folder}/{relative}").st_size  # noqa: PTH116 - thousands of files, and half the time
         except FileNotFoundError:
             raise StorageError(
                 f"could not read {str(folder)!r}: its log names {relative!r}, which is not there; either this version "

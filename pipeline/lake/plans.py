@@ -1,68 +1,130 @@
-"""What each verb changes, as plain functions from the stored rows and the new ones to one commit.
+"""What each verb changes, as plain functions from an opened version and the new rows to one commit.
 
-Belongs here: which rows go, which come, and which files that touches. Stays out: opening and committing (`store`).
-Delta's MERGE is not used: it is slower and hungrier than rewriting the few partitions that a verb meets.
+Belongs here: which files go, which rows come, and so how much a verb reads and writes: what meets its rows, never the
+whole history. Stays out: opening and committing (`store`), what the log says of a file (`files`).
+Delta's MERGE is not used: it is slower and hungrier than rewriting the few files that a verb meets. Nor is its
+overwrite by predicate: that puts what it carries over and what is new into one file, so that a span that is replaced
+every five minutes would rewrite a growing day each time.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
+from pipeline.calendars import DAY as ONE_DAY
 from pipeline.calendars import Span
 from pipeline.errors import UsageError
-from pipeline.lake.rows import DAY, days, require_time, sorted_rows, within
+from pipeline.lake.files import STATISTICS_BLUR, Stored, may_hold
+from pipeline.lake.rows import DAY, SOURCE, require_time, sorted_rows, with_day, within
 from pipeline.tables import Table
+
+TARGET_BYTES: Final = 64_000_000
+"""Files are merged up to this size; one of at least half of it is left alone."""
+BATCH_BYTES: Final = 256_000_000
+"""How much one commit of a compaction reads: bounds how long writers wait, and what a kill costs."""
+KEY_SETTLES_TIME: Final = {"answers": timedelta(0), "pools": 8 * ONE_DAY}
+"""Tables whose key says when a row was true without holding the moment, and how far two tellings may differ.
+
+An answer's id is a hash over its moment. A pool was born once, and the API is asked about it for a week: should it
+correct a birth by more than eight days, the pool would be stored a second time.
+"""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One commit: `rows` are added; an overwrite first removes all rows that meet the SQL `predicate` (None: all).
+    """One commit: the files of a listing that go, the frames that come (a file a partition each).
 
-    `n_rows` is what the verb reports; an overwrite also carries stored rows over.
+    `n_rows` is what the verb reports. `is_moved` says that the rows stay the same and only lie elsewhere.
     """
 
-    rows: pl.DataFrame
-    mode: Literal["append", "overwrite"]
+    added: tuple[pl.DataFrame, ...]
     n_rows: int
-    predicate: str | None = None
+    removed: pl.DataFrame | None = None
+    is_moved: bool = False
 
 
-def append(table: Table, stored: pl.LazyFrame, rows: pl.DataFrame) -> Change | None:
+def append(stored: Stored, rows: pl.DataFrame) -> Change | None:
     """Add the rows whose key is not stored."""
     if rows.is_empty():
         return None
-    alike = stored.filter(_near(table, rows)).select(table.key)
-    known = alike.join(rows.lazy().select(table.key), on=table.key, how="semi").collect()
-    new = rows.join(known, on=table.key, how="anti", maintain_order="left")
-    return Change(new, "append", len(new)) if len(new) else None
+    key = list(stored.table.key)
+    stored.check(_of_the_same_days(stored, rows))
+    alike = stored.rows(_may_share_a_key(stored, rows)).filter(_near(stored.table, rows)).select(key)
+    known = alike.join(rows.lazy().select(key), on=key, how="semi").collect()
+    new = rows.join(known, on=key, how="anti", maintain_order="left")
+    return Change((with_day(stored.table, new),), len(new)) if len(new) else None
 
 
-def replace(table: Table, stored: pl.LazyFrame, rows: pl.DataFrame, span: Span) -> Change | None:
-    """Put the rows in the place of all stored rows in the span."""
-    inside = within(table, span)
-    if rows.is_empty() and stored.filter(inside).head(1).collect().is_empty():
+def replace(stored: Stored, rows: pl.DataFrame, span: Span) -> Change | None:
+    """Put the rows in the place of all stored rows in the span.
+
+    What else lies in the files that are met is carried over, apart from the new rows and apart by the side of the span
+    it lies on: the next replacement of the same span does not meet it again.
+    """
+    stored.check(stored.on_days(span))
+    met, kept = _cut(stored, stored.meeting(span), ~within(stored.table, span), span)
+    if rows.is_empty() and met.is_empty():
         return None
-    kept, predicate = stored.filter(~inside), None
-    if DAY in table.partition_by:
-        first, last = days(span)
-        # Days between the edges are replaced whole, so nothing of them is read.
-        kept = kept.filter(pl.col(DAY).is_in([first, last]))
-        predicate = f"day >= '{first}' AND day <= '{last}'"
-    return Change(_joined(table, kept, rows), "overwrite", len(rows), predicate)
+    time = pl.col(require_time(stored.table))
+    sides = [frame.filter(side) for frame in kept for side in (time < span.start, time >= span.end)]
+    added = (*sides, with_day(stored.table, rows))
+    return Change(tuple(frame for frame in added if len(frame)), len(rows), met)
 
 
-def upsert(table: Table, stored: pl.LazyFrame, rows: pl.DataFrame) -> Change | None:
+def discard(stored: Stored, sources: Collection[str], span: Span) -> Change | None:
+    """Take away the rows of some sources in the span."""
+    doomed = within(stored.table, span) & pl.col(SOURCE).is_in(list(sources))
+    files = stored.meeting(span).filter(may_hold(list(sources)))
+    of_one_source = pl.col("first_source").is_in(list(sources)) & (pl.col("first_source") == pl.col("last_source"))
+    met, kept = _cut(stored, files, ~doomed, span, is_doomed_if_inside=of_one_source)
+    if met.is_empty():
+        return None
+    n_rows = int(met["n_rows"].sum()) - sum(map(len, kept))
+    return Change(tuple(frame for frame in kept if len(frame)), n_rows, met)
+
+
+def upsert(stored: Stored, rows: pl.DataFrame) -> Change | None:
     """Insert or overwrite rows by key, rewriting the partitions the rows meet."""
-    touched = rows.select(table.partition_by).unique(maintain_order=True).to_dict(as_series=False)
-    for name, values in touched.items():
-        stored = stored.filter(pl.col(name).is_in(values))
-    met = stored.select(rows.columns).collect()
+    table = stored.table
+    touched = [pl.col(name).is_in(rows[name].unique().implode()) for name in table.partition_by]
+    files = stored.files.filter(*touched)
+    stored.check(files)
+    met = stored.rows(files).select(rows.columns).collect()
     n_changed = rows.join(met, on=rows.columns, how="anti", nulls_equal=True).height
     if n_changed == 0:
         return None
     kept = met.join(rows, on=table.key, how="anti")
-    return Change(_joined(table, kept.lazy(), rows), "overwrite", n_changed, _sql_among(touched))
+    return Change((with_day(table, sorted_rows(table, pl.concat([kept, rows]))),), n_changed, files)
+
+
+def merge(stored: Stored, among: Collection[str]) -> Change | None:
+    """Merge the first small files among those, as many as one commit may read."""
+    files = stored.files.filter(pl.col("path").is_in(list(among)))
+    added: list[pl.DataFrame] = []
+    removed: list[pl.DataFrame] = []
+    n_bytes = 0
+    for group in mergeable(files, stored.table):
+        n_bytes += int(group["n_bytes"].sum())
+        if removed and n_bytes > BATCH_BYTES:
+            break
+        added.append(sorted_rows(stored.table, stored.rows(group).collect()))
+        removed.append(group)
+    return Change(tuple(added), 0, pl.concat(removed), is_moved=True) if removed else None
+
+
+def mergeable(files: pl.DataFrame, table: Table) -> Iterator[pl.DataFrame]:
+    """Groups of small files of one partition that follow each other in time and fit into one file."""
+    small = files.filter(pl.col("n_bytes") < TARGET_BYTES // 2).sort("first", "path", nulls_last=True)
+    parts = list(table.partition_by)
+    before = (pl.col("n_bytes").cum_sum() - pl.col("n_bytes")).alias("before")
+    for frame in small.partition_by(parts, maintain_order=True) if parts else [small]:
+        numbered = frame.with_columns(before).with_columns(group=pl.col("before") // TARGET_BYTES)
+        for group in numbered.partition_by("group", maintain_order=True):
+            if len(group) > 1:
+                yield group.select(files.columns)
 
 
 def check_inside(table: Table, rows: pl.DataFrame, span: Span) -> None:
@@ -80,24 +142,59 @@ def check_inside(table: Table, rows: pl.DataFrame, span: Span) -> None:
         )
 
 
-def _near(table: Table, rows: pl.DataFrame) -> pl.Expr:
-    """A cheap necessary condition for sharing a key with one of the rows: file statistics can rule files out by it."""
-    bounds = [pl.col(name).is_between(pl.lit(rows[name].min()), pl.lit(rows[name].max())) for name in table.key]
-    if DAY in table.partition_by and table.time in table.key:
-        times = rows[table.time]
-        bounds.append(pl.col(DAY).is_between(pl.lit(times.dt.date().min()), pl.lit(times.dt.date().max())))
-    return pl.all_horizontal(bounds)
+def _cut(
+    stored: Stored, files: pl.DataFrame, keep: pl.Expr, span: Span, *, is_doomed_if_inside: pl.Expr | None = None
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Of some files, those that lose a row, and what is left of each.
 
-
-def _joined(table: Table, kept: pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    return sorted_rows(table, pl.concat([kept.select(rows.columns).collect(), rows]))
-
-
-def _sql_among(values: dict[str, list[Any]]) -> str | None:
-    """The SQL condition that each column is one of its texts; None for no columns.
-
-    >>> _sql_among({"table_name": ["pools", "it's"]})
-    "table_name IN ('pools', 'it''s')"
+    A file of which the log says that it lies in the span is gone without being read.
     """
-    lists = {name: ", ".join("'" + text.replace("'", "''") + "'" for text in texts) for name, texts in values.items()}
-    return " AND ".join(f"{name} IN ({texts})" for name, texts in lists.items()) or None
+    whole = (pl.col("first") >= span.start) & (pl.col("last") + STATISTICS_BLUR < span.end)
+    if is_doomed_if_inside is not None:
+        whole &= is_doomed_if_inside & pl.col("n_rows").is_not_null()
+    gone = files.filter(whole.fill_null(value=False))
+    met, kept = [gone], []
+    for row in range(len(rest := files.join(gone, on="path", how="anti", maintain_order="left"))):
+        rows = stored.rows(rest[row]).collect()
+        left = rows.filter(keep)
+        if len(left) < len(rows):
+            met.append(rest[row].with_columns(n_rows=pl.lit(len(rows), pl.Int64)))
+            kept.append(left)
+    return pl.concat(met), kept
+
+
+def _may_share_a_key(stored: Stored, rows: pl.DataFrame) -> pl.DataFrame:
+    """The files in which a key of the rows may be stored already.
+
+    Where the key says when a row was true, these are the files of that time, however long the history is.
+    """
+    files, table = _of_the_same_days(stored, rows), stored.table
+    in_key = [name for name in table.partition_by if name in table.key]
+    files = files.filter(*(pl.col(name).is_in(rows[name].unique().implode()) for name in in_key))
+    reach = _reach(table)
+    if reach is None:
+        return files
+    lowest, highest = (getattr(rows[require_time(table)], end)() for end in ("min", "max"))
+    too_late, too_early = pl.col("first") > highest + reach, pl.col("last") + STATISTICS_BLUR < lowest - reach
+    return files.filter(~(too_late | too_early).fill_null(value=False))
+
+
+def _of_the_same_days(stored: Stored, rows: pl.DataFrame) -> pl.DataFrame:
+    """The files in the folders of the days on which a key of the rows may be stored already."""
+    reach = _reach(stored.table)
+    if reach is None or DAY not in stored.table.partition_by:
+        return stored.files
+    found = rows[require_time(stored.table)].dt.date().unique()
+    around = range(-reach.days, reach.days + 1)
+    return stored.files.filter(pl.col(DAY).is_in(list({day + n * ONE_DAY for day in found for n in around})))
+
+
+def _reach(table: Table) -> timedelta | None:
+    """How far from a row's own time the same key may be stored; None: anywhere."""
+    return timedelta(0) if table.time in table.key else KEY_SETTLES_TIME.get(table.name)
+
+
+def _near(table: Table, rows: pl.DataFrame) -> pl.Expr:
+    """A cheap necessary condition for sharing a key with one of the rows: statistics can rule row groups out by it."""
+    bounds = [pl.col(name).is_between(pl.lit(rows[name].min()), pl.lit(rows[name].max())) for name in table.key]
+    return pl.all_horizontal(bounds)

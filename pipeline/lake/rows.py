@@ -15,6 +15,8 @@ from pipeline.tables import Table
 
 DAY: Final = "day"
 """The partition column that the lake derives from a table's `time`; readers never see it."""
+SOURCE: Final = "source"
+"""The column that says who told a row, where a table has it."""
 _NULL_FOLDER: Final = "__HIVE_DEFAULT_PARTITION__"
 # Every byte may become three (%C3), and 255 is the longest name that common file systems take.
 _LONGEST_FOLDER_BYTES: Final = 80

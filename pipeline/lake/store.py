@@ -17,24 +17,18 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-from deltalake import DeltaTable, PostCommitHookProperties, WriterProperties, write_deltalake
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from pipeline.calendars import Span, require_utc
 from pipeline.errors import CommitConflictError, StorageError, UsageError
-from pipeline.lake import disk, log, plans, upkeep
-from pipeline.lake.rows import DAY, conform, require_time, stored_schema, with_day, within
+from pipeline.lake import delta, disk, files, log, plans, upkeep
+from pipeline.lake.rows import DAY, SOURCE, conform, require_time, stored_schema, within
 from pipeline.tables import Table
 
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
-# Row groups small enough that one pool, or one hour, is a small part of a large file.
-_FILES: Final = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
-# Checkpoints are made here, so that they reach the disk before the commit is acknowledged. Log entries are kept, so
-# that every version that was not vacuumed can be opened.
-_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-
-_Plan = Callable[[pl.LazyFrame], plans.Change | None]
+_Plan = Callable[[files.Stored], plans.Change | None]
 
 
 @dataclass(frozen=True)
@@ -76,8 +70,16 @@ class Lake:
     root: Path
     seed: int = field(default=0, kw_only=True)
     sync: Callable[[Path], None] = field(default=disk.fsync, kw_only=True)
+    _opened: delta.Opened = field(default_factory=delta.Opened, init=False, repr=False, compare=False)
 
-    def scan(self, table: Table, span: Span | None = None, *, version: int | None = None) -> pl.LazyFrame:
+    def scan(
+        self,
+        table: Table,
+        span: Span | None = None,
+        *,
+        version: int | None = None,
+        sources: Collection[str] | None = None,
+    ) -> pl.LazyFrame:
         """The table's rows in the columns of its spec, read when collected; no row order is promised.
 
         The version is fixed by this call: later commits do not show. An absent table is an empty one.
@@ -86,16 +88,41 @@ class Lake:
             table: the spec.
             span: only rows with start <= `table.time` < end; files of other days are not opened.
             version: an older version, as a `Commit` gave it.
+            sources: only rows of these sources; files that cannot hold any are not opened.
 
         Raises:
             UsageError: a span for a table that does not follow time.
             StorageError: no such version, or the log or a file is lost or damaged.
         """
-        wanted = pl.lit(value=True) if span is None else within(table, span)
+        wanted = [] if span is None else [within(table, span)]
         found = self._open(table, version)
         if found is None:
             return table.empty().lazy()
-        return self._scan(table, found).filter(wanted).select(table.schema.names())
+        stored = self._listing(table, found)
+        stored.check(None if span is None else stored.on_days(span))
+        chosen = stored.files if span is None else stored.meeting(span)
+        if sources is not None:
+            chosen = chosen.filter(files.may_hold(list(sources)))
+            wanted.append(pl.col(SOURCE).is_in(list(sources)))
+        return stored.rows(chosen).filter(*wanted).select(table.schema.names())
+
+    def listing(self, table: Table) -> files.Stored | None:
+        """The files of the newest version, for readers other than Polars; None where there is no table.
+
+        Raises:
+            StorageError: the log is lost or damaged.
+        """
+        found = self._open(table)
+        return None if found is None else self._listing(table, found)
+
+    def status(self, table: Table) -> upkeep.TableStatus | None:
+        """Rows, files, bytes and times of the newest version, from its log alone; None where there is no table.
+
+        Raises:
+            StorageError: the log is lost or damaged.
+        """
+        found = self._open(table)
+        return None if found is None else upkeep.status(self._listing(table, found), found.version())
 
     def version(self, table: Table) -> int | None:
         """The newest version of the table; None where there is no table.
@@ -109,18 +136,21 @@ class Lake:
     def append(self, table: Table, frame: pl.DataFrame) -> Commit:
         """Add the rows whose key is not stored yet; a stored row is never changed. `n_rows` counts the added ones.
 
+        Stored keys are looked for at the rows' own times, where the key settles them (`plans.KEY_SETTLES_TIME`), and
+        in the whole table otherwise.
+
         Raises:
             InputError: the frame is not what the spec says (rows that are equal throughout count once).
             CommitConflictError: a writer that does not take the lock kept changing the table.
             StorageError: the disk is full (StorageFullError), or the table is damaged.
         """
         rows = conform(table, frame, collapse=True)
-        return self._commit(table, rows, lambda stored: plans.append(table, stored, rows))
+        return self._commit(table, lambda stored: plans.append(stored, rows), is_empty=rows.is_empty())
 
     def replace(self, table: Table, frame: pl.DataFrame, span: Span) -> Commit:
         """Put the frame in the place of all rows whose time lies in `span`, in one commit; an empty frame deletes.
 
-        Rewrites the days that the span meets; memory follows the frame and the span's first and last day.
+        Rewrites the files that the span meets in part; those that lie in it go unread.
 
         Raises:
             UsageError: a row lies outside the span, or the table does not follow time.
@@ -131,7 +161,19 @@ class Lake:
         require_time(table)
         rows = conform(table, frame)
         plans.check_inside(table, rows, span)
-        return self._commit(table, rows, lambda stored: plans.replace(table, stored, rows, span))
+        return self._commit(table, lambda stored: plans.replace(stored, rows, span), is_empty=rows.is_empty())
+
+    def discard(self, table: Table, sources: Collection[str], span: Span) -> Commit:
+        """Delete the rows of some sources whose time lies in `span`, in one commit; `n_rows` counts them.
+
+        Raises:
+            UsageError: the table does not follow time, or its rows name no source.
+            CommitConflictError: a writer that does not take the lock kept changing the table.
+            StorageError: the disk is full (StorageFullError), or the table is damaged.
+        """
+        require_time(table)
+        table.column(SOURCE)
+        return self._commit(table, lambda stored: plans.discard(stored, sources, span), is_empty=True)
 
     def upsert(self, table: Table, frame: pl.DataFrame) -> Commit:
         """Insert or overwrite rows by key; `n_rows` counts the new and the changed. For small tables.
@@ -147,33 +189,56 @@ class Lake:
         if DAY in table.partition_by:
             raise UsageError(f"cannot upsert into {table.name!r}: it is laid out by day; replace a span of it")
         rows = conform(table, frame)
-        return self._commit(table, rows, lambda stored: plans.upsert(table, stored, rows))
+        return self._commit(table, lambda stored: plans.upsert(stored, rows), is_empty=rows.is_empty())
 
-    def compact(self, table: Table) -> Commit:
-        """Merge the small files of each partition; the rows stay as they are. `n_rows` is 0.
+    def compact(self, table: Table, *, progress: Callable[[float], None] = lambda _share: None) -> Commit:
+        """Merge the small files of each partition, sorted; the rows stay as they are. `n_rows` is 0.
+
+        A large table takes several commits, so that other writers need not wait for the end.
+
+        Args:
+            table: the spec.
+            progress: told what share of the files found small at the start is merged.
 
         Raises:
             CommitConflictError: a writer that does not take the lock kept changing the table.
             StorageError: the disk is full (StorageFullError), or the table is damaged.
         """
-
-        def merge(found: DeltaTable) -> int:
-            found.optimize.compact(writer_properties=_FILES, post_commithook_properties=_NO_HOOKS)
-            return 0
-
-        with self._writing(table, "compact"):
-            return Commit(None, 0) if self._open(table) is None else self._attempt(table, merge)
+        with disk.reporting(f"compact {table.name!r}"):
+            found = self._open(table)
+            if found is None:
+                return Commit(None, 0)
+            small = list(plans.mergeable(self._listing(table, found).files, table))
+        left = {path for group in small for path in group["path"]}
+        n_small, done = len(left), Commit(found.version(), 0)
+        while left:
+            merged: set[str] = set()
+            done = self._commit(table, lambda stored: _noting(plans.merge(stored, left), merged), is_empty=True)  # noqa: B023
+            if not merged:
+                break
+            left -= merged
+            progress(1 - len(left) / n_small)
+        return done
 
     def vacuum(
-        self, table: Table, *, now: datetime, retention: timedelta, keep_versions: Collection[int] = ()
+        self,
+        table: Table,
+        *,
+        now: datetime,
+        retention: timedelta,
+        keep_versions: Collection[int] = (),
+        is_dry: bool = False,
     ) -> tuple[Path, ...]:
         """Delete files that only versions replaced before `now - retention` need; gives the deleted paths.
+
+        Log entries that only those need go too, once a checkpoint stands in for them: opening a table lists its log.
 
         Args:
             table: the spec.
             now: UTC, by the machine's clock.
             retention: at least as long as the longest read.
             keep_versions: older versions that must stay readable (what training sets were made from).
+            is_dry: only say what would go.
 
         Raises:
             UsageError: `now` is not UTC, or the retention is negative.
@@ -186,9 +251,14 @@ class Lake:
             newest = self._open(table)
             if newest is None:
                 return ()
-            kept = [t for version in sorted(keep_versions) if (t := self._open(table, version)) is not None]
-            doomed = upkeep.unneeded(self.root / table.name, newest, kept, cutoff)
-            for path in doomed:
+            folder = self.root / table.name
+            kept = {
+                version: self._listing(table, opened)
+                for version in sorted(keep_versions)
+                if (opened := self._open(table, version)) is not None
+            }
+            doomed = upkeep.unneeded(folder, (newest.version(), self._listing(table, newest)), kept, cutoff)
+            for path in () if is_dry else doomed:
                 path.unlink()
             return tuple(doomed)
 
@@ -200,90 +270,77 @@ class Lake:
                 raise StorageError(f"table {table.name!r} has no {which}; ask for one that a commit gave")
             if not is_begun:
                 return None
-            found = DeltaTable(folder, version=version)
-            log.check_entries(folder, found.version())
-            return found
+            return self._opened.newest(folder) if version is None else delta.at_version(folder, version)
 
-    def _scan(self, table: Table, found: DeltaTable) -> pl.LazyFrame:
-        """The opened version as it lies on the disk, the lake's own `day` column included."""
+    def _listing(self, table: Table, found: DeltaTable) -> files.Stored:
+        """The opened version's files."""
         folder = self.root / table.name
         with disk.reporting(f"read {table.name!r}"):
-            disk.check_sizes(folder, log.sizes(found))
-            rows = pl.scan_delta(found)
-            if (stored := rows.collect_schema()) != stored_schema(table):
+            if (told := delta.schema(found)) != stored_schema(table):
                 raise StorageError(
-                    f"could not read {table.name!r}: {str(folder)!r} holds {dict(stored)!r} where this code "
+                    f"could not read {table.name!r}: {str(folder)!r} holds {dict(told)!r} where this code "
                     f"expects {dict(stored_schema(table))!r}; migrate the table, or remove it and compute it again"
                 )
-            return rows
+            return files.stored(table, folder, found)
 
-    def _commit(self, table: Table, rows: pl.DataFrame, plan: _Plan) -> Commit:
-        def carry_out(found: DeltaTable) -> int:
-            change = plan(self._scan(table, found))
-            if change is None:
-                return 0
-            rows = with_day(table, change.rows)
-            if change.mode == "append":
-                write_deltalake(
-                    found, rows, mode="append", writer_properties=_FILES, post_commithook_properties=_NO_HOOKS
-                )
-            else:
-                write_deltalake(
-                    found,
-                    rows,
-                    mode="overwrite",
-                    predicate=change.predicate,
-                    writer_properties=_FILES,
-                    post_commithook_properties=_NO_HOOKS,
-                )
-            return change.n_rows
-
+    def _commit(self, table: Table, plan: _Plan, *, is_empty: bool) -> Commit:
+        """Carry out what `plan` makes of the newest version; an empty frame makes no table."""
         with self._writing(table, "write to"):
-            if self._open(table) is None:
-                if rows.is_empty():
-                    return Commit(None, 0)
-                self._create(table)
-            return self._attempt(table, carry_out)
+            return self._attempt(table, plan, is_empty=is_empty)
 
     @contextmanager
     def _writing(self, table: Table, verb: str) -> Iterator[None]:
         with disk.reporting(f"{verb} {table.name!r}"), disk.locked(self.root / ".locks" / f"{table.name}.lock"):
             yield
 
-    def _create(self, table: Table) -> None:
+    def _created(self, table: Table) -> DeltaTable:
         """Commit the empty table first: from then on, data files without a log are a loss and not a leftover."""
         folder = self.root / table.name
-        DeltaTable.create(
-            folder,
-            stored_schema(table),
-            partition_by=list(table.partition_by),
-            name=table.name,
-            description=table.grain,
-        )
+        made = delta.create(table, folder)
         self._sync([log.entry(folder, 0)])
         self.sync(self.root)
         self.sync(self.root.parent)
+        return made
 
-    def _attempt(self, table: Table, carry_out: Callable[[DeltaTable], int]) -> Commit:
-        """Carry the change out on the newest version, again if a writer that does not take the lock came between."""
+    def _attempt(self, table: Table, plan: _Plan, *, is_empty: bool) -> Commit:
+        """Change the newest version, again if a writer that does not take the lock came between."""
         # A pause must differ between processes and be the same when a test runs again.
         dice = random.Random(f"{self.seed} {table.name} {os.getpid()}")  # noqa: S311
         for attempt in range(_ATTEMPTS):
             found = self._open(table)
-            if found is None:
-                raise StorageError(f"table {table.name!r} went away while it was written to; run it again")
+            if found is None and is_empty:
+                return Commit(None, 0)
+            found = found or self._created(table)
             before = found.version()
+            change = plan(self._listing(table, found))
             try:
-                n_rows = carry_out(found)
+                if change is not None:
+                    self._carry_out(table, found, change)
             except CommitFailedError:
                 time.sleep(_FIRST_PAUSE_S * 2**attempt * (0.5 + dice.random()))
                 continue
             self._seal(table, found, before)
-            return Commit(found.version(), n_rows)
+            self._opened.remember(self.root / table.name, found)
+            return Commit(found.version(), 0 if change is None else change.n_rows)
         raise CommitConflictError(
             f"could not write to {table.name!r}: another writer changed it during each of {_ATTEMPTS} attempts; "
             "find the writer that does not go through the lake, or try again later"
         )
+
+    def _carry_out(self, table: Table, found: DeltaTable, change: plans.Change) -> None:
+        """Write the change's files and commit it."""
+        folder, version, is_new = self.root / table.name, found.version() + 1, not change.is_moved
+        added = [
+            action
+            for number, rows in enumerate(change.added)
+            for action in files.write(
+                table, folder, rows, f"part-{version:020d}-{number:05d}.zstd.parquet", is_new=is_new
+            )
+        ]
+        at_ms = disk.stamp(self.root / ".locks" / f"{table.name}.lock")
+        gone = () if change.removed is None else change.removed.iter_rows(named=True)
+        removed = [files.removal(file, table, at_ms, is_gone=is_new) for file in gone]
+        delta.commit(found, [*added, *removed])
 
     def _seal(self, table: Table, found: DeltaTable, before: int) -> None:
         """Bring every commit that is not known to be on the disk there, and a checkpoint where one is due.
@@ -294,20 +351,29 @@ class Lake:
         synced = disk.noted(note)
         first = synced + 1 if synced is not None and synced <= before else before
         for version in range(first, found.version() + 1):
-            # Files that a later commit let go may have been vacuumed.
-            self._sync(path for path in (*log.added(folder, version), log.entry(folder, version)) if path.exists())
+            # What later commits let go may have been vacuumed.
+            if (entry := log.entry(folder, version)).exists():
+                self._sync(path for path in (*log.added(folder, version), entry) if path.exists())
         if found.version() // log.CHECKPOINT_EVERY > before // log.CHECKPOINT_EVERY:
             found.create_checkpoint()
             self._sync(sorted((folder / log.FOLDER).glob(f"{found.version():020d}.checkpoint*")))
-            self._sync([folder / log.FOLDER / "_last_checkpoint"])
+            self._sync([log.last_checkpoint(folder)])
         if synced != found.version():
             note.write_text(str(found.version()), encoding="ascii")
 
-    def _sync(self, files: Iterable[Path]) -> None:
+    def _sync(self, paths: Iterable[Path]) -> None:
         """Files first, then each folder between them and the root, which holds their names."""
         folders: dict[Path, None] = {}
-        for path in files:
+        for path in paths:
             self.sync(path)
             folders |= dict.fromkeys(parent for parent in path.parents if self.root in parent.parents)
         for folder in folders:
             self.sync(folder)
+
+
+def _noting(change: plans.Change | None, removed: set[str]) -> plans.Change | None:
+    """The change, after noting the paths it removes; planned anew, those of the last plan count."""
+    removed.clear()
+    if change is not None and change.removed is not None:
+        removed |= set(change.removed["path"])
+    return change

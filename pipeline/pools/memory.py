@@ -106,12 +106,8 @@ class Memory:
         """One transaction: all of it is on the disk when the block ends, or nothing is."""
         with self._lock, self._reporting(verb):
             self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._db:  # commits at the end of the block, or rolls back what an error left
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a query."""

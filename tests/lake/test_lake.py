@@ -234,6 +234,10 @@ def test_every_engine_can_read_the_tables(lake: Lake) -> None:
     lake.append(READINGS, readings([1]))
     lake.replace(READINGS, readings([2]), hours(0, 1))
     lake.compact(READINGS)
+    lake.append(READINGS, readings([5], network="b's /é%"))
+    foreign = pl.DataFrame(pl.from_arrow(DeltaTable(lake.root / "readings").to_pyarrow_table()))
+    assert ordered(foreign.select(READINGS.schema.names())) == ordered(lake.scan(READINGS))
+    assert ordered(pl.scan_delta(lake.root / "readings").drop("day")) == ordered(lake.scan(READINGS))
     protocol = DeltaTable(lake.root / "readings").protocol()
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
 

@@ -1,0 +1,113 @@
+"""SQL over the lake's tables, to look and never to touch.
+
+Belongs here: a DuckDB in memory that sees the tables under their names and nothing else: no file, no network, no
+extension, no setting, no statement but one that reads. Stays out: how a result is shown.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as pads
+from pyarrow.fs import LocalFileSystem
+
+from pipeline.errors import UsageError
+from pipeline.lake.files import STATISTICS_BLUR, Stored
+from pipeline.lake.rows import SOURCE
+from pipeline.lake.store import Lake
+from pipeline.tables import TABLES, Table
+
+_MAY_RUN: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+"""DuckDB's parser also calls WITH, FROM, VALUES, DESCRIBE, SUMMARIZE and SHOW a SELECT."""
+_AT_ONCE: Final = 10_000
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "python_enable_replacements": "false",  # a name in the SQL is never a variable of this program
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "temp_directory": "",
+}
+_CLOSED: Final = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def query(lake: Lake, sql: str, *, limit: int | None = None) -> pl.DataFrame:
+    """The rows that one reading statement gives, times in UTC; at most `limit` of them.
+
+    Every table of `pipeline.tables` is there under its name, in the version that is the newest now; one that was never
+    written is empty. Only the columns and the row groups that the statement needs are read.
+
+    Raises:
+        UsageError: DuckDB does not understand the statement, or it is none that reads, or not exactly one.
+        StorageError: a table that the statement may read is damaged.
+    """
+    with duckdb.connect(":memory:", config=_CONFIG) as connection:
+        try:
+            _require_reading(connection, sql)
+            for name, table in _tables(lake, sql.lower()):
+                connection.register(name, table)
+            for statement in (*_CLOSED, "BEGIN TRANSACTION READ ONLY"):
+                connection.execute(statement)
+            return _fetched(connection.sql(sql).to_arrow_reader(_AT_ONCE), limit)
+        except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            raise UsageError(f"could not run the statement: {_CONTROL.sub(' ', str(error)).strip()[:2000]}") from None
+
+
+def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    found = [statement.type for statement in connection.extract_statements(sql)]
+    if len(found) != 1 or found[0] not in _MAY_RUN:
+        named = [str(kind).rpartition(".")[2] for kind in found]
+        raise UsageError(
+            f"the lake answers exactly one statement that reads (SELECT, WITH, DESCRIBE, SUMMARIZE, EXPLAIN), found "
+            f"{named!r}; leave the others away: tables are written by the pipeline alone"
+        )
+
+
+def _tables(lake: Lake, sql: str) -> Iterator[tuple[str, Any]]:
+    """Each table by name. One that the statement cannot mean is there without its rows: opening all takes seconds."""
+    may_be_made_up = "query" in sql  # `query` and `query_table` take a name from a computed text
+    for table in TABLES.values():
+        stored = lake.listing(table) if table.name in sql or may_be_made_up else None
+        yield table.name, table.empty().to_arrow() if stored is None else _dataset(stored)
+
+
+def _dataset(stored: Stored) -> pads.Dataset:
+    """The version as Arrow reads it: what a file holds is said beforehand, so that others are not opened."""
+    stored.check()
+    schema = stored.table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    parquet, disk = pads.ParquetFileFormat(), LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(str(stored.folder / file["path"]), disk, _said(stored.table, file))
+        for file in stored.files.iter_rows(named=True)
+    ]
+    return pads.FileSystemDataset(fragments, schema, parquet, disk)
+
+
+def _said(table: Table, file: dict[str, Any]) -> pads.Expression:
+    """What is true of every row of a file, as its place and the log say."""
+    said = pads.scalar(True)
+    for name in table.partition_by:
+        if name in table.schema:
+            said &= pads.field(name) == pads.scalar(pa.scalar(file[name], pa.large_string()))
+    if None not in (file["first_source"], file["last_source"]):
+        said &= _between(SOURCE, file["first_source"], file["last_source"])
+    if table.time is not None and None not in (file["first"], file["last"]):
+        said &= _between(table.time, file["first"], file["last"] + STATISTICS_BLUR)
+    return said
+
+
+def _between(name: str, low: Any, high: Any) -> pads.Expression:
+    return (pads.field(name) >= pads.scalar(low)) & (pads.field(name) <= pads.scalar(high))
+
+
+def _fetched(batches: pa.RecordBatchReader, limit: int | None) -> pl.DataFrame:
+    left, kept = limit, []
+    for batch in batches:
+        kept.append(batch if left is None else batch.slice(0, left))
+        left = None if left is None else left - kept[-1].num_rows
+        if left == 0:
+            break
+    found: pl.DataFrame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(kept, batches.schema)))
+    return found
