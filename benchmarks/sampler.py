@@ -71,7 +71,7 @@ class ByNeed:
         covered = NAMES if network is None else [network]
         back_to = moment(min(self._complete[n] for n in covered) - COLLECTION.listed_late_s / 60)
         births = self._births(pools)
-        if not wants_next_page(len(pages), births, back_to):
+        if not wants_next_page(len(pages), len(births), births, back_to):
             self._visit = None
             self._complete |= dict.fromkeys(covered, started)
             feed, told = self._feeds.get(network, Feed(network)), [self._births(page) for page in pages]

@@ -14,13 +14,13 @@ import orjson
 import polars as pl
 
 from pipeline.calendars import MINUTE, ceil, floor
-from pipeline.pools.answer import LAST_PAGE, POOLS_A_PAGE, Answer, Call, new_pools, pools_multi, tokens_recently_updated
+from pipeline.pools.answer import Answer, Call, new_pools, pools_multi, tokens_recently_updated
 from pipeline.pools.attention import boosts, running_outcome
 from pipeline.pools.budget import Budget
 from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.cycle import Cycle, Tally, row_of
 from pipeline.pools.details import next_details, settle
-from pipeline.pools.discovery import Feed, after_visit, expected_calls, next_feeds
+from pipeline.pools.discovery import Feed, after_visit, expected_calls, next_feeds, wants_next_page
 from pipeline.pools.feeds import Births, Feeds
 from pipeline.pools.journal import Journal
 from pipeline.pools.memory import Memory
@@ -35,6 +35,8 @@ Visit = tuple[Call, Plan]
 _SHORTEST_WAIT_S = 0.5
 _IDLE_S = 10.0
 """How often a collector with nothing to do looks whether there is something."""
+_JUST_AFTER_S = 0.001
+"""What is observed at a grid point itself still belongs to it, not to the one that is being served."""
 _LAST_CALL_S = 3.0
 """No call is begun so shortly before the grid point that its answer would belong to the next."""
 
@@ -74,6 +76,8 @@ class Collector:
 
         Called with a grid point that is not ahead, it makes the calls that may go out at once and does not wait.
         """
+        if slot == self.next_slot() and slot - self.timer.now() == self.setup.sampler.grid:
+            self.timer.sleep(_JUST_AFTER_S)
         started = self.timer.now()
         self.tally, self._is_told_of_tokens = Tally(), False
         self.watch.forget(started)
@@ -178,11 +182,10 @@ class Collector:
             page = self._take_in_page(answer)
             pages.append(page.births)
             n_unknown += page.n_unknown
-            is_overlapped = page.n_told < POOLS_A_PAGE or (
-                back_to is not None and min(page.births, default=visited_at) <= back_to
-            )
-            if is_overlapped or back_to is None or len(pages) == LAST_PAGE:
+            if not wants_next_page(len(pages), page.n_told, page.births, back_to):
                 break
+        reached = back_to is not None and min(page.births, default=visited_at) <= back_to
+        is_overlapped = reached or page.n_told == 0
         self.feeds.put(after_visit(feed, visited_at, pages, n_unknown, is_overlapped, self.collection))
         self.feeds.advance(covered, pages, visited_at, is_overlapped=is_overlapped)
         return len(pages)

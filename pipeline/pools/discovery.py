@@ -87,18 +87,22 @@ def expected_calls(feeds: Iterable[Feed], networks: Collection[str], minutes: fl
     return minutes * (_cost(in_use, known, spec) + n_others / spec.probe_minutes)
 
 
-def wants_next_page(page: int, births: Sequence[datetime], back_to: datetime | None) -> bool:
-    """Whether the page after `page` may hold pools that were missed: it was full and did not reach back far enough.
+def wants_next_page(page: int, n_told: int, births: Sequence[datetime], back_to: datetime | None) -> bool:
+    """Whether the page after `page` may hold pools that were missed: the list goes on, and was not read back far enough.
 
-    A known pool on the page proves nothing: it may be known from another list, or from a visit that broke off.
+    A known pool on the page proves nothing: it may be known from another list, or from a visit that broke off. Nor does a
+    short page prove that the list ends: only an empty one does.
 
     Args:
         page: the page that was read, from 1.
-        births: all births on it.
+        n_told: how many pools it told of, credible or not.
+        births: when the credible ones were born.
         back_to: the moment of the last complete visit, or as much earlier as a pool may be listed late; None: there was
             none, nothing was promised, and one page will do.
     """
-    return page < LAST_PAGE and len(births) >= POOLS_A_PAGE and back_to is not None and min(births) > back_to
+    if page >= LAST_PAGE or n_told == 0 or back_to is None:
+        return False
+    return not births or min(births) > back_to
 
 
 def births_seen(

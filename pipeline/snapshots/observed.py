@@ -31,6 +31,7 @@ def observed_snapshots(records: pl.DataFrame, span: Span, now: datetime, spec: S
 
     Each column is as that record tells it, null where it tells nothing, except:
 
+    - `n_missed` is the most that any of them tells.
     - `price_quote` is `price_usd / quote_price_usd` where both are above zero: the API rounds its own quotient.
     - A longer window holds the shorter ones, so it cannot have seen less. Where it says it did, the longer one is
       null, of traded value, purchases and sales each by itself: nobody can say which of the two is stale, and what
@@ -52,7 +53,8 @@ def observed_snapshots(records: pl.DataFrame, span: Span, now: datetime, spec: S
         .filter(slot >= span.start, slot < span.end, slot <= now, slot < born + spec.follow)
         .sort(*POOL_KEY, "slot", *_telling(), "event_time", "answer_id", "place")
         .group_by(*POOL_KEY, "slot", maintain_order=True)
-        .last()
+        # The first observation after a silence tells of it, also where another of the same grid point stands for both.
+        .agg(pl.all().exclude("n_missed").last(), pl.col("n_missed").max())
         .with_columns(_price_quote(), *_credible_windows(), is_newborn=slot < born + spec.newborn)
         .collect()
     )

@@ -97,12 +97,14 @@ def test_no_feed_waits_for_ever_under_a_budget_that_is_too_small() -> None:
 
 def test_pages_are_read_back_to_the_last_visit_the_end_of_the_list_or_the_last_page() -> None:
     page, back_to = births(*range(1, POOLS_A_PAGE + 1)), NOW - 30 * SECOND
-    assert wants_next_page(1, page, back_to)
-    assert not wants_next_page(1, page, NOW - POOLS_A_PAGE * SECOND)
-    assert not wants_next_page(1, [], back_to)
-    assert not wants_next_page(1, page[:7], back_to)
-    assert not wants_next_page(1, page, None)
-    assert not wants_next_page(LAST_PAGE, page, back_to)
+    assert wants_next_page(1, POOLS_A_PAGE, page, back_to)
+    assert not wants_next_page(1, POOLS_A_PAGE, page, NOW - POOLS_A_PAGE * SECOND)
+    assert not wants_next_page(1, POOLS_A_PAGE, page, None)
+    assert not wants_next_page(LAST_PAGE, POOLS_A_PAGE, page, back_to)
+    # A short page, or one without a credible pool, is not the end of the list; an empty one is.
+    assert wants_next_page(1, 7, page[:7], back_to)
+    assert wants_next_page(1, POOLS_A_PAGE, [], back_to)
+    assert not wants_next_page(1, 0, [], back_to)
 
 
 def test_births_are_vouched_for_since_the_last_visit_only_with_an_overlap() -> None:
@@ -206,7 +208,7 @@ def test_a_birth_that_is_vouched_for_was_seen_whatever_the_list_does_while_it_is
             pages.append([born[i] for i in records])
             overlapped |= len(records) < POOLS_A_PAGE or (back_to is not None and min(pages[-1]) <= back_to)
             now += seconds_a_call * SECOND
-            if not wants_next_page(page, pages[-1], back_to):
+            if not wants_next_page(page, len(pages[-1]), pages[-1], back_to):
                 break
         back_to = started
         start, until, _ = births_seen(feed.births_until, pages, overlapped)

@@ -49,9 +49,10 @@ def test_a_list_of_new_pools_does_not_hide_what_a_visit_told_before_it() -> None
     assert (row["inclusion_probability"], row["n_missed"]) == (0.5, 3)
 
 
-def test_of_two_visits_for_one_grid_point_the_last_stands() -> None:
-    early, late = (record(NOON + k * MINUTE, NOON - DAY, price_usd=float(k)) for k in (1, 2))
-    assert seen(late, early)["price_usd"].to_list() == [2.0]
+def test_of_two_visits_for_one_grid_point_the_last_stands_and_no_silence_before_is_forgotten() -> None:
+    early, late = (record(NOON + k * MINUTE, NOON - DAY, price_usd=float(k), n_missed=2 - k) for k in (1, 2))
+    (row,) = seen(late, early).to_dicts()
+    assert (row["price_usd"], row["n_missed"]) == (2.0, 1)
 
 
 def test_of_two_observations_at_one_moment_the_one_that_tells_more_stands() -> None:
