@@ -88,10 +88,10 @@ def expected_calls(feeds: Iterable[Feed], networks: Collection[str], minutes: fl
 
 
 def wants_next_page(page: int, n_told: int, births: Sequence[datetime], back_to: datetime | None) -> bool:
-    """Whether the page after `page` may hold pools that were missed: the list goes on, and was not read back far enough.
+    """Whether the page after `page` may hold pools that were missed: the list goes on and was not read back far enough.
 
-    A known pool on the page proves nothing: it may be known from another list, or from a visit that broke off. Nor does a
-    short page prove that the list ends: only an empty one does.
+    A known pool on the page proves nothing: it may be known from another list, or from a visit that broke off. Nor does
+    a short page prove that the list ends: only an empty one does.
 
     Args:
         page: the page that was read, from 1.
