@@ -1,6 +1,7 @@
 """Pools: what the market told us, kept as told, then parsed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from assets.hours import asked_span, hourly_asset, hours_of, refreshed, told_in
 from assets.metadata import frame_metadata, table_value
-from pipeline.calendars import DAY, HOUR, Clock, Span
+from pipeline.calendars import DAY, HOUR, Clock, Span, spans_of
 from pipeline.lake import Lake
 from pipeline.pools import candles as bars
 from pipeline.pools.collecting_spec import CollectionSpec, SamplerSpec
@@ -21,10 +22,12 @@ from pipeline.pools.parse import parse_ohlcv, parse_pools, parse_token_infos, pa
 from pipeline.pools.shelf import Shelf, content_at, replace_pools, together
 from pipeline.pools.spec import PoolsSpec
 from pipeline.pools.told_candles import told_candles
-from pipeline.provenance import Input, Recipe, code_of, record_hours
+from pipeline.provenance import Input, Recipe, code_of, mark, record_hours, unmarked
 from pipeline.tables import (
     CANDLES,
+    LABELS,
     POOLS,
+    PREDICTIONS,
     QUARANTINE,
     RAW_CANDLES,
     RAW_POOLS,
@@ -46,6 +49,9 @@ A_FEW_HOURS = 6 * HOUR
 """Answers are large: so much of them is parsed at once."""
 RAW = Recipe("raw_pools", (Input("answers"),), CODE)
 TOLD_TOKENS = Recipe("tokens", (Input("answers"),), CODE)
+TOLD_TRADES = Recipe("trades told", (Input("answers"),), CODE)
+TOLD_CANDLES = Recipe("raw_candles told", (Input("answers"),), CODE)
+"""Swaps and bars are filed by when they were; which hours of answers they were read from is on record beside them."""
 
 
 def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
@@ -64,9 +70,12 @@ def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], collector: dg.ResourceParam[CollectorSetup]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster takes the bare class alone
         """One collection cycle: new pools and due visits within the budget, every answer kept as told."""
-        with collector.open(context.log.info) as desk:
+        now = collector.timer.now()
+        setup = replace(collector, outcome_counts=outcome_counts(lake, collector.source, now))
+        with setup.open(context.log.info) as desk:
             if desk.watch.n_watched() == 0:
-                desk.watch.restore(last_seen(lake, collector, desk.timer.now()))
+                desk.watch.restore(last_seen(lake, collector, now))
+            desk.watch.lift(with_live_prediction(lake, collector.source, now), desk.next_slot())
             cycle = desk.cycle(desk.next_slot())
             hours = drain(desk.journal, lake)
         context.log.info(f"{len(hours)} hours of answers brought to the lake")
@@ -81,11 +90,33 @@ def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
     return answers
 
 
+def told_anew(lake: Lake, recipe: Recipe, span: Span) -> Iterator[Span]:
+    """The hours of the span whose answers were not read yet, or not by this code, a few at a time."""
+    for run in spans_of(unmarked(lake, recipe, span)):
+        yield from run.pieces(A_FEW_HOURS)
+
+
 def last_seen(lake: Lake, collector: CollectorSetup, now: datetime) -> pl.DataFrame:
     """The newest record of every pool that would still be followed: what a lost watch list is made again from."""
     followed = Span(now - timedelta(days=SAMPLER.follow_days), now + HOUR)
     rows = lake.scan(RAW_POOLS, followed).filter(pl.col("source") == collector.source).sort("event_time")
     return rows.unique(["network", "pool"], keep="last", maintain_order=True).collect()
+
+
+def with_live_prediction(lake: Lake, source: str, now: datetime) -> list[tuple[str, str, datetime]]:
+    """The pools of which a prediction was made whose horizon is not over, and until when: they are lifted."""
+    end = (pl.col("event_time") + pl.duration(hours="horizon_hours")).alias("end")
+    rows = lake.scan(PREDICTIONS, Span(now - DAY, now + HOUR), sources=[source]).with_columns(end)
+    live = rows.filter(pl.col("known_at") <= pl.col("end"), pl.col("end") > now)
+    found = live.group_by("network", "pool").agg(pl.col("end").max()).sort("network", "pool").collect()
+    return list(found.iter_rows())
+
+
+def outcome_counts(lake: Lake, source: str, now: datetime) -> dict[str, int]:
+    """How often each outcome was seen lately: pools whose story looks like a rare one are taken more often."""
+    lately = Span(now - timedelta(days=SAMPLER.follow_days), now + HOUR)
+    known = lake.scan(LABELS, lately, sources=[source]).filter(pl.col("status") == "labelled")
+    return dict(known.group_by("outcome").len().sort("outcome").collect().iter_rows())
 
 
 def _check_of(network: str) -> str:
@@ -131,13 +162,14 @@ def tokens(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
 def trades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Every swap that was told of, once, as first told; told in the hours of the run, filed by its block's time."""
     added = [TRADES.empty()]
-    for piece in asked_span(context).pieces(A_FEW_HOURS):
+    for piece in told_anew(lake, TOLD_TRADES, asked_span(context)):
         parsed = parse_trades(told_in(lake, piece, "trades"), SPEC)
         lake.append(QUARANTINE, parsed.quarantine)
         lake.append(TRADES, parsed.trades)
+        record_hours(lake, TRADES, hours_of(parsed.trades), columns=TRADES.key)
+        mark(lake, TOLD_TRADES, piece)
         added.append(parsed.trades)
     rows = pl.concat(added)
-    record_hours(lake, TRADES, hours_of(rows), columns=TRADES.key)
     return dg.MaterializeResult(metadata=frame_metadata(TRADES, rows))
 
 
@@ -145,13 +177,14 @@ def trades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
 def raw_candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Every finished bar that was told of, once, as first told; told in the hours of the run, filed by its start."""
     added = [RAW_CANDLES.empty()]
-    for piece in asked_span(context).pieces(A_FEW_HOURS):
+    for piece in told_anew(lake, TOLD_CANDLES, asked_span(context)):
         parsed = parse_ohlcv(told_in(lake, piece, "ohlcv"), SPEC)
         lake.append(QUARANTINE, parsed.quarantine)
         lake.append(RAW_CANDLES, parsed.raw_candles)
+        record_hours(lake, RAW_CANDLES, hours_of(parsed.raw_candles), columns=RAW_CANDLES.key)
+        mark(lake, TOLD_CANDLES, piece)
         added.append(parsed.raw_candles)
     rows = pl.concat(added)
-    record_hours(lake, RAW_CANDLES, hours_of(rows), columns=RAW_CANDLES.key)
     return dg.MaterializeResult(metadata=frame_metadata(RAW_CANDLES, rows))
 
 
@@ -199,8 +232,8 @@ def candles(
         recorded_pools = lake.scan(POOLS, sources=updates["source"].unique().to_list()).collect()
         told = told_candles(
             lake.scan(RAW_CANDLES, span).collect(),
-            lake.scan(TRADES, span.widened(back=DAY, ahead=DAY)).collect(),
-            lake.scan(RAW_POOLS, span).collect(),
+            lake.scan(TRADES, span.widened(back=DAY, ahead=HOUR)).collect(),
+            lake.scan(RAW_POOLS, span.widened(ahead=HOUR)).collect(),
             span,
             SPEC,
             COLLECTION.late,
@@ -217,6 +250,8 @@ def candles(
 
 def candles_recipe(shelf: Shelf) -> Recipe:
     """What an hour of candles is made from; of a recording's pools it takes more than their updates."""
-    recorded = shelf.content()
-    inputs = (Input("reserves"), Input("raw_candles"), Input("trades", back=DAY), Input("raw_pools"))
-    return Recipe("candles", inputs, CODE, depends_on=lambda _hour: recorded)
+    told = f"{shelf.content()} {COLLECTION.late}"
+    inputs = (
+        Input("reserves"), Input("raw_candles"), Input("trades", back=DAY, ahead=HOUR), Input("raw_pools", ahead=HOUR),
+    )  # fmt: skip
+    return Recipe("candles", inputs, CODE, depends_on=lambda _hour: told)

@@ -1,5 +1,6 @@
 """Snapshots: a pool's observed state, on the sampler's schedule."""
 
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -29,12 +30,8 @@ def snapshots(
     clock: dg.ResourceParam[Clock],
 ) -> dg.MaterializeResult[Any]:
     """Price, reserve and trading windows of every followed pool, as often as its tier and the budget allow."""
-    now, recorded = clock.now(), shelf.content()
+    now = clock.now()
     imported = [recording.source for recording in shelf.recordings()]
-    # A grid point that has not come yet has no snapshot; once it has, its hour is computed again.
-    recipe = Recipe(
-        "snapshots", INPUTS, CODE, depends_on=lambda hour: f"{recorded} {min(floor(now, SPEC.grid), hour + HOUR)}"
-    )
 
     def compute(span: Span) -> pl.DataFrame:
         updates = lake.scan(RESERVES, span.widened(back=SPEC.look_back))
@@ -44,4 +41,15 @@ def snapshots(
         # A recording may be imported and collected from a sandbox; the import saw all of it.
         return pl.concat([taken, observed]).unique(SNAPSHOTS.key, keep="first", maintain_order=True)
 
-    return refreshed(context, lake, recipe, compute)
+    return refreshed(context, lake, recipe_of(shelf, now), compute)
+
+
+def recipe_of(shelf: Shelf, now: datetime) -> Recipe:
+    """What an hour of snapshots is made from.
+
+    A grid point that has not come yet has no snapshot; once it has, its hour is computed again.
+    """
+    recorded = shelf.content()
+    return Recipe(
+        "snapshots", INPUTS, CODE, depends_on=lambda hour: f"{recorded} {min(floor(now, SPEC.grid), hour + HOUR)}"
+    )

@@ -27,7 +27,7 @@ import polars as pl
 
 from pipeline.calendars import DAY, HOUR, Span, ceil, floor, spans_of
 from pipeline.errors import UsageError
-from pipeline.lake import Lake
+from pipeline.lake import Lake, disk
 from pipeline.tables import PARTITIONS, Table, table
 
 ZERO = timedelta(0)
@@ -136,16 +136,53 @@ def refresh(
         piece: how much is computed and committed at once; `PIECE` unless given.
     """
     target = table(recipe.table)
-    wanted = fingerprints(lake, recipe, span)
-    stale = _stale(lake, recipe, span, wanted)
-    for run in spans_of(stale):
-        for part in run.pieces(piece or PIECE):
-            rows = compute(part)
-            lake.replace(target, rows, part)
-            record(lake, target, rows, {hour: wanted[hour] for hour in part.hours()})
-            progress(part, rows)
+    # Of two at once, one could put old rows under the record of the other's new ones.
+    with disk.locked(lake.root / ".locks" / f"{target.name}.refresh.lock"):
+        wanted = fingerprints(lake, recipe, span)
+        stale = _stale(lake, recipe, span, wanted)
+        for run in spans_of(stale):
+            for part in run.pieces(piece or PIECE):
+                rows = compute(part)
+                lake.replace(target, rows, part)
+                record(lake, target, rows, {hour: wanted[hour] for hour in part.hours()})
+                progress(part, rows)
     rows_now = sum(n_rows for _, n_rows in _recorded(lake, recipe.table, span).values())
     return Refreshed(len(stale), len(wanted) - len(stale), rows_now)
+
+
+def mark(lake: Lake, recipe: Recipe, span: Span) -> None:
+    """Put on record that the hours of `span` were worked on as they are now, for work that leaves no hours of a table.
+
+    `recipe.table` names the work and is no table's name.
+    """
+    prints = fingerprints(lake, recipe, span)
+    rows = [(recipe.table, hour, print_, "0", 0) for hour, print_ in prints.items()]
+    lake.upsert(PARTITIONS, pl.DataFrame(rows, schema=PARTITIONS.schema, orient="row"))
+
+
+def unmarked(lake: Lake, recipe: Recipe, span: Span) -> list[datetime]:
+    """The hours of `span` that were not marked as they are now, of those in which an input holds something."""
+    told = set().union(*(_told_hours(lake, source, span) for source in recipe.inputs))
+    marked = _hours_on_record(lake, recipe.table, span)
+    done = dict(zip(marked["hour"], marked["fingerprint"], strict=True))
+    wanted = fingerprints(lake, recipe, span)
+    hours = [hour for hour in told if done.get(hour) != wanted[hour]]
+    frozen = _frozen(lake, recipe, sorted(hours))
+    return [hour for hour in sorted(hours) if hour not in frozen]
+
+
+def hours_behind(lake: Lake, recipe: Recipe, span: Span) -> list[datetime]:
+    """The hours of `span` in which an input holds something that the recipe's table was not computed from.
+
+    Hours of which nothing was ever told are not behind, whatever was or was not computed.
+    """
+    told = set().union(*(_told_hours(lake, source, span) for source in recipe.inputs))
+    return [hour for hour in stale_hours(lake, recipe, span) if hour in told] if told else []
+
+
+def _told_hours(lake: Lake, source: Input, span: Span) -> set[datetime]:
+    rows = _hours_on_record(lake, source.table, span)
+    return set(rows.filter(pl.col("n_rows") > 0)["hour"])
 
 
 def rows_on_record(lake: Lake, name: str) -> int:

@@ -15,6 +15,17 @@ MATURING = LABELS_SPEC.maturity + HOUR
 """As far back as a label may still be pending, and the running hour. Unchanged hours are left alone."""
 
 
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]  # fmt: skip
+
+
+def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of the job waits or works: another would only wait for it, and then ask for hours gone by."""
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) > 0
+
+
 def collected_span(now: datetime) -> Span:
     """The hours that a collection run beginning at `now` may add to: the last two, and that of its grid point."""
     last = floor(now + SAMPLER.grid, HOUR)
@@ -27,9 +38,12 @@ def collected_span(now: datetime) -> Span:
     execution_timezone="UTC",
     description="Asks the API for new pools and due visits until the next five minutes. Off until you switch it on.",
 )
-def every_five_minutes(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.RunRequest:
+def every_five_minutes(
+    context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.RunRequest | dg.SkipReason:
     """Asks the API for new pools and due visits until the next five minutes. Off until somebody switches it on."""
-    del context  # the market's clock counts; a sandbox has its own
+    if is_under_way(context.instance, "collect"):
+        return dg.SkipReason("the collection run before is still under way")
     return dg.RunRequest(tags=range_tags(collected_span(clock.now())))
 
 

@@ -39,7 +39,9 @@ def collect_pools(
 
     A cycle ends at the next five minutes. Several collectors may work at once: they share one budget of calls.
     """
-    from pipeline.live import collect
+    from pipeline.live import catch_up_behind, collect
+    from pipeline.pools.shelf import Shelf
+    from pipeline.runs import RunFailedError
     from resources.collecting import market_clock
 
     _enter(network, sandbox)
@@ -47,7 +49,14 @@ def collect_pools(
     clock = market_clock(settings.api.sandbox_url)
     with instance_of(settings, alone=False) as (defs, instance, tags):
         while True:
-            done = collect(defs, instance, clock.now(), tags)
+            try:
+                done = collect(defs, instance, clock.now(), tags)
+                catch_up_behind(defs, instance, lake_of(settings), Shelf(settings.recordings), clock.now(), tags)
+            except RunFailedError as error:
+                if once:
+                    raise
+                err.print(f"poolcast: {error}; the next cycle goes on", markup=False)
+                continue
             told = _totals(done.metadata)
             if as_json:
                 print_json(told)

@@ -223,7 +223,8 @@ def clean(text: str) -> str:
     """
     # Cut before and after: normalising may lengthen a text eighteen-fold, and a hostile one may be huge.
     plain = unicodedata.normalize("NFKC", text[: 4 * LONGEST_EXAMPLE])
-    visible = "".join(c for c in plain if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
+    spaced = "".join(" " if unicodedata.category(c)[0] == "Z" else c for c in plain)
+    visible = "".join(c for c in spaced if c.isprintable())
     return visible.translate(_UNMARKED)[:LONGEST_EXAMPLE]
 
 

@@ -71,7 +71,8 @@ def backfill(desk: Collector, lake: Lake, pools: pl.DataFrame, say: Callable[[st
             if not isinstance(first, datetime):
                 break
             oldest = first if oldest is None else min(oldest, first)
-            if bars.height < BARS_A_CALL - 1 or first <= row["created_at"]:
+            leads_back = before is None or first < before
+            if bars.height < BARS_A_CALL - 1 or first <= row["created_at"] or not leads_back:
                 break
             before = first
         say(f"{row['network']} {row['pool']}: {n_bars:,} bars so far in {n_calls:,} calls")

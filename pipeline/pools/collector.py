@@ -14,12 +14,13 @@ import orjson
 import polars as pl
 
 from pipeline.calendars import MINUTE, ceil, floor
+from pipeline.errors import RefusedError
 from pipeline.pools.answer import Answer, Call, new_pools, pools_multi, tokens_recently_updated
 from pipeline.pools.attention import boosts, running_outcome
 from pipeline.pools.budget import Budget
 from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.cycle import Cycle, Tally, row_of
-from pipeline.pools.details import next_details, settle
+from pipeline.pools.details import next_details, put_off, settle
 from pipeline.pools.discovery import Feed, after_visit, expected_calls, next_feeds, wants_next_page
 from pipeline.pools.feeds import Births, Feeds
 from pipeline.pools.journal import Journal
@@ -28,13 +29,15 @@ from pipeline.pools.parse import parse_ohlcv, parse_pools
 from pipeline.pools.sampler import plan_visits
 from pipeline.pools.source import Asked, Source
 from pipeline.pools.watch import Watch, missed_since
-from pipeline.tables import ANSWERS
+from pipeline.tables import ANSWERS, RAW_CANDLES
 
 Plan = Mapping[str, tuple[float, int]]
 Visit = tuple[Call, Plan]
 _SHORTEST_WAIT_S = 0.5
 _IDLE_S = 10.0
 """How often a collector with nothing to do looks whether there is something."""
+_SPARE = 1.1
+"""More is set aside for new pools than is expected: births come in bursts."""
 _JUST_AFTER_S = 0.001
 """What is observed at a grid point itself still belongs to it, not to the one that is being served."""
 _LAST_CALL_S = 3.0
@@ -66,6 +69,7 @@ class Collector:
         )
         self.tally = Tally()
         self._is_told_of_tokens = False
+        self._visited: list[tuple[str, Plan]] = []
 
     def next_slot(self) -> datetime:
         """The grid point after now: where everything belongs that is observed until then."""
@@ -79,15 +83,17 @@ class Collector:
         if slot == self.next_slot() and slot - self.timer.now() == self.setup.sampler.grid:
             self.timer.sleep(_JUST_AFTER_S)
         started = self.timer.now()
-        self.tally, self._is_told_of_tokens = Tally(), False
+        self.tally, self._is_told_of_tokens, self._visited = Tally(), False, []
         self.watch.forget(started)
         visits = self._plan(slot, started)
         is_ahead = slot > started
         self.say(f"{sum(len(plan) for _, plan in visits):,} pools to visit in {len(visits)} calls for {slot:%H:%M}")
         n_details = self._n_details(slot, started)
+        n_planned = len(visits)
         while True:
             now = self.timer.now()
-            if is_ahead and (slot - now).total_seconds() <= _LAST_CALL_S:
+            is_over = (slot - now).total_seconds() <= _LAST_CALL_S
+            if is_ahead and (is_over or slot - now > 2 * self.setup.sampler.grid):  # or somebody set the clock back
                 break
             n_calls = self.budget.left(now)
             n_done = self._discover(now, n_calls)
@@ -100,7 +106,10 @@ class Collector:
                 if not is_ahead:
                     break
                 self.timer.sleep(self._pause(slot, n_calls))
-        self.timer.sleep(max(0.0, (slot - self.timer.now()).total_seconds()))
+        self._rescale(len(visits), n_planned)
+        rest = slot - self.timer.now()
+        if rest <= self.setup.sampler.grid:
+            self.timer.sleep(max(0.0, rest.total_seconds()))
         return self._report(slot, started)
 
     # Plan
@@ -144,7 +153,7 @@ class Collector:
         """Calls for visits: what is left when new pools are looked for and histories have their share."""
         n_calls = self._n_calls(slot, now)
         minutes = max(0.0, (slot - now) / MINUTE)
-        wanted = expected_calls(self.feeds.all(), self.networks, max(minutes, 1.0), self.collection)
+        wanted = _SPARE * expected_calls(self.feeds.all(), self.networks, max(minutes, 1.0), self.collection)
         n_discovery = min(wanted, self.collection.discovery_share * n_calls)
         return max(0, int(n_calls - n_discovery) - self._n_details(slot, now))
 
@@ -175,7 +184,7 @@ class Collector:
         pages: list[list[datetime]] = []
         n_unknown = 0
         while True:
-            answer = self._ask(new_pools(network, len(pages) + 1), {})
+            answer = self._ask(new_pools(network, len(pages) + 1), {}).answer
             if answer is None:
                 # Nothing is vouched for. The next visit reads on to where the last complete one ended.
                 return len(pages) + 1
@@ -184,6 +193,10 @@ class Collector:
             n_unknown += page.n_unknown
             if not wants_next_page(len(pages), page.n_told, page.births, back_to):
                 break
+        if feed.births_until is not None and not any(pages):
+            # Births were listed before. That none is now, or none that can be believed, says nothing about births.
+            self.say(f"the list of new pools of {network or 'all networks'} tells of none; it is read again")
+            return len(pages)
         reached = back_to is not None and min(page.births, default=visited_at) <= back_to
         is_overlapped = reached or page.n_told == 0
         self.feeds.put(after_visit(feed, visited_at, pages, n_unknown, is_overlapped, self.collection))
@@ -207,7 +220,9 @@ class Collector:
         records = self._records(answer)
         ours = records.filter(pl.col("network").is_in(self.networks))
         keys = list(ours.select("network", "pool").unique().iter_rows())
-        missed = self.watch.missed(keys, answer.answered_at)
+        # One address may be a pool on two chains; whose silence it was could not be told in one word.
+        alone = ours.filter(pl.col("pool").is_unique()).select("network", "pool")
+        missed = self.watch.missed(list(alone.iter_rows()), answer.answered_at)
         if missed:
             self.journal.note_plan(answer.answer_id, {pool: (1.0, n) for pool, n in missed.items()})
         n_known = len(self.watch.known(keys))
@@ -215,50 +230,70 @@ class Collector:
         return Page(n_told(answer), records["created_at"].to_list(), len(keys) - n_known)
 
     def _visit(self, visits: list[Visit], n_calls: int) -> int:
-        """Make the next calls of the plan, side by side; gives their number."""
+        """Make the next calls of the plan, side by side; gives the number of those that were sent."""
         batch = [visits.pop() for _ in range(min(n_calls, len(visits)))]
-        for (call, plan), answer in zip(batch, self._ask_all(batch), strict=True):
-            if answer is not None and call.network is not None:
-                records = self._records(answer).filter(pl.col("pool").is_in(list(plan)))
+        n_sent = 0
+        for visit, asked in zip(batch, self._ask_all(batch), strict=True):
+            call, plan = visit
+            if asked.n_calls == 0:  # the host is resting; the visit is not lost
+                visits.append(visit)
+                continue
+            n_sent += 1
+            absent = set(plan) if isinstance(asked.error, RefusedError) else set()
+            if asked.answer is not None:
+                self._visited.append((asked.answer.answer_id, plan))
+                records = self._records(asked.answer).filter(pl.col("pool").is_in(list(plan)))
                 self.tally.brought(self.watch.take_in(records))
                 absent = set(plan) - set(records["pool"])
-                self.watch.vanish(call.network, sorted(absent), ceil(answer.answered_at, self.setup.sampler.grid))
-        return len(batch)
+            if call.network is not None:
+                self.watch.vanish(call.network, sorted(absent), ceil(self.timer.now(), self.setup.sampler.grid))
+        return n_sent
+
+    def _rescale(self, n_left: int, n_planned: int) -> None:
+        """Say of what was seen how likely it was, if part of a plan in random order was not carried out."""
+        if n_left:
+            share = (n_planned - n_left) / n_planned
+            for answer_id, plan in self._visited:
+                self.journal.note_plan(answer_id, {pool: (p * share, n) for pool, (p, n) in plan.items()})
 
     def _detail(self, now: datetime, n_calls: int) -> int:
-        """Ask for bars, swaps and token facts that are wanted; gives the number of calls."""
+        """Ask for bars, swaps and token facts that are wanted; gives the number of calls that were sent."""
         if not self._is_told_of_tokens:
             self._is_told_of_tokens = True
-            self._ask(tokens_recently_updated(), {})
-            return 1
+            return min(1, self._ask(tokens_recently_updated(), {}).n_calls)
         wanted = list(next_details(self.watch, now, n_calls))
-        answers = self._ask_all([(call, {}) for _, _, call in wanted])
-        for (column, what, _), answer in zip(wanted, answers, strict=True):
-            bars = None if answer is None else parse_ohlcv(frame_of(answer), self.setup.pools).raw_candles
-            settle(self.watch, column, what, self.timer.now(), bars, self.setup.sampler.grid)
-        return len(wanted)
+        n_sent = 0
+        for (column, what, _), asked in zip(wanted, self._ask_all([(call, {}) for _, _, call in wanted]), strict=True):
+            n_sent += asked.n_calls > 0
+            if asked.answer is not None:
+                settle(self.watch, column, what, self.timer.now(), self._bars(asked.answer))
+            elif isinstance(asked.error, RefusedError):
+                settle(self.watch, column, what, self.timer.now(), RAW_CANDLES.empty())
+            else:
+                put_off(self.watch, column, what, self.timer.now() + self.setup.sampler.grid)
+        return n_sent
 
-    def _ask_all(self, visits: Sequence[Visit]) -> list[Answer | None]:
+    def _ask_all(self, visits: Sequence[Visit]) -> list[Asked]:
         if self.collection.workers == 1 or len(visits) < 2:
             return [self._ask(*visit) for visit in visits]
         with ThreadPoolExecutor(self.collection.workers) as workers:
             return list(workers.map(lambda visit: self._ask(*visit), visits))
 
-    def _ask(self, call: Call, plan: Plan) -> Answer | None:
-        """The usable answer to a call, kept already; None where there was none, which is counted and said."""
+    def _ask(self, call: Call, plan: Plan) -> Asked:
+        """What became of a call: its answer is kept already; that there was none is counted and said."""
         asked = self.api.ask(call, plan)
         self.tally.asked(call.network, asked.n_calls, asked.error)
         if asked.error is not None:
             self.say(f"{call.path[:80]}: {asked.error}")
-        return asked.answer
+        return asked
 
     def bars(self, call: Call) -> tuple[Asked, pl.DataFrame | None]:
         """Ask for a pool's bars; the RAW_CANDLES rows that were told, or None where nothing was."""
-        asked = self.api.ask(call)
-        if asked.error is not None:
-            self.say(f"{call.path[:80]}: {asked.error}")
-        bars = None if asked.answer is None else parse_ohlcv(frame_of(asked.answer), self.setup.pools).raw_candles
-        return asked, bars
+        asked = self._ask(call, {})
+        return asked, None if asked.answer is None else self._bars(asked.answer)
+
+    def _bars(self, answer: Answer) -> pl.DataFrame:
+        return parse_ohlcv(frame_of(answer), self.setup.pools).raw_candles
 
     def _records(self, answer: Answer) -> pl.DataFrame:
         return parse_pools(frame_of(answer), self.setup.pools).raw_pools

@@ -6,7 +6,7 @@ Belongs here: counting while it runs, and its record in words and rows. Stays ou
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,9 @@ import polars as pl
 from pipeline.pools.feeds import Births
 from pipeline.pools.watch import TakenIn
 from pipeline.tables import COLLECTIONS
+
+UNREAD = timedelta(minutes=10)
+"""A list of new pools is read every minute or two; not for so long means that it cannot be."""
 
 
 @dataclass
@@ -97,6 +100,10 @@ class Cycle:
         )
         if row["is_gap"]:
             return False, f"{told}; pools born before {row['births_from']:%Y-%m-%d %H:%M:%S} may have been missed"
+        seen = row["births_until"]
+        if seen is None or row["known_at"] - seen > UNREAD:
+            words = "never" if seen is None else f"last at {seen:%Y-%m-%d %H:%M:%S}"
+            return False, f"{told}; its list of new pools was {words} read through. {self.shared.last_error}".rstrip()
         if row["n_failed"]:
             return False, f"{told}; last error: {self.errors[network]}"
         return True, told

@@ -5,7 +5,7 @@ pools (`sampler`), and what the answers say (`parse`).
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -38,22 +38,26 @@ def _call(column: str, wanted: Wanted) -> Call:
     return token_info(wanted.network, wanted.base_token)
 
 
-def settle(
-    watch: Watch, column: Detail, wanted: Wanted, now: datetime, bars: pl.DataFrame | None, patience: timedelta
-) -> None:
-    """Note that the call was answered (`bars`: the RAW_CANDLES rows it told), or (None) that it was not, to ask again.
+def settle(watch: Watch, column: Detail, wanted: Wanted, now: datetime, bars: pl.DataFrame) -> None:
+    """Note that the call was answered, or refused for good; `bars` are the RAW_CANDLES rows it told, if any.
 
-    A full answer whose oldest bar is younger than the pool is read on from there, backwards.
+    A full answer whose oldest bar is younger than the pool is read on from there, backwards, while that leads back.
     """
-    if bars is None:
-        watch.settle(column, wanted, now + patience, wanted.before)
-        return
     if column != "history_due":
         watch.settle(column, wanted, None)
         return
     oldest = bars["event_time"].min()
-    is_cut = bars.height >= BARS_A_CALL - 1 and isinstance(oldest, datetime) and oldest > wanted.created_at
-    if is_cut and isinstance(oldest, datetime):
+    if (
+        isinstance(oldest, datetime)
+        and bars.height >= BARS_A_CALL - 1
+        and oldest > wanted.created_at
+        and (wanted.before is None or oldest < wanted.before)
+    ):
         watch.settle(column, wanted, now, oldest)
     else:
         watch.settle(column, wanted, now + HISTORY_EVERY)
+
+
+def put_off(watch: Watch, column: Detail, wanted: Wanted, until: datetime) -> None:
+    """Note that the call was not answered: the same is wanted again then."""
+    watch.settle(column, wanted, until, wanted.before)

@@ -139,9 +139,11 @@ class Watch:
     def take_in(self, records: pl.DataFrame) -> dict[str, TakenIn]:
         """Bring the list up to date with the RAW_POOLS rows of one answer, in one transaction.
 
-        Gives what the answer brought, by network. An answer older than what is known of a pool changes nothing.
+        Gives what the answer brought, by network. An answer older than what is known of a pool changes nothing, and a
+        pool that is too old to be followed is passed over: quiet chains list such pools for weeks.
         """
-        seen = records.unique(["network", "pool"], keep="last", maintain_order=True)
+        followed = pl.col("event_time") < pl.col("created_at") + timedelta(days=self.spec.follow_days)
+        seen = records.filter(followed).unique(["network", "pool"], keep="last", maintain_order=True)
         if seen.is_empty():
             return {}
         grown = self._grown(seen, self._states(seen))
@@ -163,13 +165,19 @@ class Watch:
                     (micros(slot), _MINUTE, self.spec.tiers[-1].interval_minutes, self.source, network, pool),
                 )
 
-    def lift(self, pools: Iterable[tuple[str, str]], until: datetime, due_at: datetime) -> None:
-        """Watch these pools as closely as the richest until `until`, from the grid point `due_at` on."""
+    def lift(self, pools: Iterable[tuple[str, str, datetime]], due_at: datetime) -> None:
+        """Watch pools (network, address, until when) as closely as the richest, from the grid point `due_at` on.
+
+        A pool that is lifted already is due as it was.
+        """
         with self.memory.writing("lift pools in") as db:
             db.executemany(
-                "UPDATE watched SET lifted_until = max(lifted_until, ?), due_at = min(due_at, ?)"
-                " WHERE source = ? AND network = ? AND pool = ?",
-                [(micros(until), micros(due_at), self.source, *pool) for pool in pools],
+                "UPDATE watched SET due_at = min(due_at, ?), lifted_until = ?"
+                " WHERE source = ? AND network = ? AND pool = ? AND lifted_until < ?",
+                [
+                    (micros(due_at), micros(until), self.source, network, pool, micros(until))
+                    for network, pool, until in pools
+                ],
             )
 
     def forget(self, now: datetime) -> int:
@@ -188,8 +196,8 @@ class Watch:
 
         Found again is not found late: bars are wanted when the pool's day is over, as of any other.
         """
-        for _, rows in records.sort("event_time", "answer_id", "place").group_by("answer_id", maintain_order=True):
-            self.take_in(rows)
+        # One transaction: a list that was restored by half would be taken for whole.
+        self.take_in(records.sort("event_time", "answer_id", "place"))
         age = round(self.collection.history_age_hours * 60) * _MINUTE
         with self.memory.writing("restore the watch list in") as db:
             db.execute(
@@ -213,17 +221,17 @@ class Watch:
 
     def settle(self, column: Detail, wanted: Wanted, due: datetime | None, before: datetime | None = None) -> None:
         """Say when the same is wanted again (None: never), and for bars from where on backwards."""
+        place = (self.source, wanted.network, wanted.pool)
         with self.memory.writing("note what was learned in") as db:
             db.execute(
-                f"UPDATE watched SET {column} = ?, history_before = ? WHERE source = ? AND network = ? AND pool = ?",  # noqa: S608
-                (
-                    NEVER if due is None else micros(due),
-                    None if before is None else micros(before),
-                    self.source,
-                    wanted.network,
-                    wanted.pool,
-                ),
+                f"UPDATE watched SET {column} = ? WHERE source = ? AND network = ? AND pool = ?",  # noqa: S608
+                (NEVER if due is None else micros(due), *place),
             )
+            if column == "history_due":
+                db.execute(
+                    "UPDATE watched SET history_before = ? WHERE source = ? AND network = ? AND pool = ?",
+                    (None if before is None else micros(before), *place),
+                )
 
     def _wanted(self, column: Detail, now: datetime, limit: int) -> list[Wanted]:
         rows = self.memory.rows(
@@ -250,7 +258,10 @@ class Watch:
 
     def _grown(self, seen: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
         """The records with the grid point they belong to, what was known before, and what they ask for."""
-        event = interesting(before.select("reserve_usd"), seen.select(_STATE), self.spec).alias("event")
+        # The hour's figures of a younger pool cover time without a pool, and it is seen at every grid point anyway.
+        is_grown = seen["event_time"] - seen["created_at"] >= timedelta(minutes=self.spec.newborn_minutes)
+        told = interesting(before.select("reserve_usd"), seen.select(_STATE), self.spec)
+        event = pl.select(pl.when(is_grown).then(told)).to_series().alias("event")
         rows = seen.hstack(before.rename({name: f"{name}_before" for name in before.columns})).with_columns(event)
         lift = pl.when(pl.col("event").is_not_null()).then(
             pl.col("event_time").dt.epoch("us") + self.spec.lift_minutes * _MINUTE

@@ -18,6 +18,8 @@ _TOLD: Final = [c.name for c in SNAPSHOTS.columns if c.nullable]
 _TELLING: Final = {"new_pools": 0, "pool": 1, "pools_multi": 2}
 """How much each endpoint knows of a pool; more is better."""
 
+_OF_ALL: Final = ("n_missed", "inclusion_probability")
+
 _SLACK: Final = 1e-9
 """Relative; traded values that differ by less are taken for equal."""
 
@@ -31,7 +33,7 @@ def observed_snapshots(records: pl.DataFrame, span: Span, now: datetime, spec: S
 
     Each column is as that record tells it, null where it tells nothing, except:
 
-    - `n_missed` is the most that any of them tells.
+    - `n_missed` and `inclusion_probability` are the most that any of them tells.
     - `price_quote` is `price_usd / quote_price_usd` where both are above zero: the API rounds its own quotient.
     - A longer window holds the shorter ones, so it cannot have seen less. Where it says it did, the longer one is
       null, of traded value, purchases and sales each by itself: nobody can say which of the two is stale, and what
@@ -54,7 +56,8 @@ def observed_snapshots(records: pl.DataFrame, span: Span, now: datetime, spec: S
         .sort(*POOL_KEY, "slot", *_telling(), "event_time", "answer_id", "place")
         .group_by(*POOL_KEY, "slot", maintain_order=True)
         # The first observation after a silence tells of it, also where another of the same grid point stands for both.
-        .agg(pl.all().exclude("n_missed").last(), pl.col("n_missed").max())
+        # And whoever was sure to be seen on a list was sure to be seen, drawn for a visit or not.
+        .agg(pl.all().exclude(_OF_ALL).last(), pl.col(_OF_ALL).max())
         .with_columns(_price_quote(), *_credible_windows(), is_newborn=slot < born + spec.newborn)
         .collect()
     )

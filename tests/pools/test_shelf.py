@@ -81,9 +81,16 @@ def test_two_simulations_of_one_seed_are_not_mixed(shelf: Shelf, folder: Path) -
         shelf.register(copied(folder, "again"), SPEC, NOW)
 
 
-def test_an_empty_shelf_says_what_to_do(shelf: Shelf) -> None:
-    with pytest.raises(UsageError, match="recordings import"):
-        shelf.read(SPEC, NOW)
+def test_an_empty_shelf_tells_nothing(shelf: Shelf) -> None:
+    assert shelf.read(SPEC, NOW) == []
+    assert together([]).reserves.is_empty()
+
+
+def test_the_shelfs_content_follows_what_is_on_it(shelf: Shelf, folder: Path) -> None:
+    empty = shelf.content()
+    shelf.register(folder, SPEC, NOW)
+    assert shelf.content() != empty
+    assert shelf.content() == shelf.content()
 
 
 def test_reading_judges_each_recording_by_the_same_clock(

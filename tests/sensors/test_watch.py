@@ -73,7 +73,8 @@ def test_an_empty_lake_asks_for_nothing(lake: Lake) -> None:
 )
 def test_collection_asks_for_the_hours_its_answers_and_snapshots_fall_into(minute: int, first: int, last: int) -> None:
     clock = FixedClock(datetime(2024, 3, 2, 10, minute, tzinfo=UTC))
-    request = every_five_minutes(dg.build_schedule_context(resources={"clock": clock}))
+    with dg.instance_for_test() as instance:
+        request = every_five_minutes(dg.build_schedule_context(instance=instance, resources={"clock": clock}))
     assert isinstance(request, dg.RunRequest)
     day = datetime(2024, 3, 2, tzinfo=UTC)
     # What is observed in the last five minutes of an hour belongs to the next hour's first grid point.

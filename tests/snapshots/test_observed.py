@@ -46,7 +46,9 @@ def test_a_list_of_new_pools_does_not_hide_what_a_visit_told_before_it() -> None
     listed = record(NOON + 2 * MINUTE, NOON - DAY, endpoint="new_pools", price_usd=2.0)
     (row,) = seen(listed, visit).to_dicts()
     assert (row["observed_at"], row["quote_reserve"]) == (NOON + MINUTE, 1.0)
-    assert (row["inclusion_probability"], row["n_missed"]) == (0.5, 3)
+    # It was sure to be seen on the list, drawn for a visit or not.
+    assert (row["inclusion_probability"], row["n_missed"]) == (1.0, 3)
+    assert seen(visit)["inclusion_probability"].to_list() == [0.5]
 
 
 def test_of_two_visits_for_one_grid_point_the_last_stands_and_no_silence_before_is_forgotten() -> None:

@@ -79,10 +79,16 @@ def test_a_reserve_jump_lifts_a_pool_for_an_hour_and_asks_for_its_swaps(watch: W
 
 def test_a_pool_on_a_watch_is_lifted_at_once(watch: Watch) -> None:
     watch.take_in(records(observed("0xa", 120)))
-    watch.lift([("eth", "0xa")], minutes(300), minutes(125))
+    watch.lift([("eth", "0xa", minutes(300))], minutes(125))
     assert due(watch, 125) == ["0xa"]
     watch.take_in(records(observed("0xa", 125)))
     assert due(watch, 130) == ["0xa"]
+
+
+def test_what_happens_in_a_pools_first_hour_lifts_nobody(watch: Watch) -> None:
+    watch.take_in(records(observed("0xa", 5)))
+    watch.take_in(records(observed("0xa", 10, reserve_usd=50_000.0)))
+    assert watch.swaps(minutes(10), 9) == []
 
 
 def test_a_pool_that_vanished_is_asked_for_less_and_less_but_never_given_up(watch: Watch) -> None:
@@ -118,6 +124,20 @@ def test_a_pool_is_followed_for_a_week(watch: Watch) -> None:
     assert watch.forget(week - timedelta(seconds=1)) == 0
     assert watch.forget(week) == 1
     assert watch.n_watched() == 0
+
+
+def test_a_pool_too_old_to_be_followed_is_passed_over(watch: Watch) -> None:
+    assert watch.take_in(records(observed("0xa", 7 * 24 * 60))) == {}
+    assert watch.n_watched() == 0
+
+
+def test_a_history_that_is_read_page_by_page_is_not_begun_anew_by_other_details(watch: Watch) -> None:
+    watch.take_in(records(observed("0xa", 30)))
+    (wanted,) = watch.histories(minutes(30), 9)
+    watch.settle("history_due", wanted, minutes(30), minutes(20))
+    for column in ("trades_due", "info_due"):
+        watch.settle(column, wanted, None)
+    assert watch.histories(minutes(30), 9)[0].before == minutes(20)
 
 
 def test_a_lost_watch_list_is_made_again_from_the_records(tmp_path: Path, watch: Watch) -> None:
