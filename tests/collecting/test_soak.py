@@ -195,6 +195,8 @@ def test_planted_bad_values_are_quarantined_with_a_reason_and_hardly_anything_el
         (at, url.partition("/api/v2/")[2].partition("?")[0]) for at, url in answers.select("event_time", "url").rows()
     }
     bad = [p for p in soaked.planted if p.planted.effect == "refuse" and (p.now, p.path) in arrived]
+    # Of a swap's two prices the one of the base token is read; what is planted into the other is nobody's number.
+    bad = [p for p in bad if not p.planted.field.startswith("price_to_in")]
     assert len(bad) >= 10
     noted = quarantine.select("event_time", "record", "detail").rows()
     missing = [p for p in bad if not any(at == p.now and _tells(p, record, detail) for at, record, detail in noted)]

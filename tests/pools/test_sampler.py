@@ -189,7 +189,7 @@ def test_probabilities_add_up_to_what_is_taken_and_no_due_pool_is_without_a_chan
     assert ((chance > 0) & (chance <= 1 + 1e-9)).all()
     held = np.bincount(design.network).astype(float)
     rounded_up = design.calls % 1
-    places = [np.minimum(held, POOLS_A_CALL * np.floor(design.calls + up)) for up in (0, 1)]
+    places = [np.minimum(held, POOLS_A_CALL * rounded(design.calls)) for rounded in (np.floor, np.ceil)]
     assert chance.sum() == pytest.approx(((1 - rounded_up) * places[0] + rounded_up * places[1]).sum())
     for seed in range(5):
         taken = np.concatenate(design.draw(np.random.default_rng(seed)))
