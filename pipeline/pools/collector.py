@@ -106,7 +106,7 @@ class Collector:
                 if not is_ahead:
                     break
                 self.timer.sleep(self._pause(slot, n_calls))
-        self._rescale(len(visits), n_planned)
+        self._rescale(n_planned)
         rest = slot - self.timer.now()
         if rest <= self.setup.sampler.grid:
             self.timer.sleep(max(0.0, rest.total_seconds()))
@@ -249,10 +249,10 @@ class Collector:
                 self.watch.vanish(call.network, sorted(absent), ceil(self.timer.now(), self.setup.sampler.grid))
         return n_sent
 
-    def _rescale(self, n_left: int, n_planned: int) -> None:
-        """Say of what was seen how likely it was, if part of a plan in random order was not carried out."""
-        if n_left:
-            share = (n_planned - n_left) / n_planned
+    def _rescale(self, n_planned: int) -> None:
+        """Say of what was seen how likely it was, if part of a plan in random order was not sent or not answered."""
+        share = len(self._visited) / max(n_planned, 1)
+        if share < 1:
             for answer_id, plan in self._visited:
                 self.journal.note_plan(answer_id, {pool: (p * share, n) for pool, (p, n) in plan.items()})
 
