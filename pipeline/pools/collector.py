@@ -282,9 +282,10 @@ class Collector:
     def _ask(self, call: Call, plan: Plan) -> Asked:
         """What became of a call: its answer is kept already; that there was none is counted and said."""
         asked = self.api.ask(call, plan)
-        self.tally.asked(call.network, asked.n_calls, asked.error)
-        if asked.error is not None:
-            self.say(f"{call.path[:80]}: {asked.error}")
+        if asked.n_calls:  # else the host rests, and nothing was sent that could fail
+            self.tally.asked(call.network, asked.n_calls, asked.error)
+            if asked.error is not None:
+                self.say(f"{call.path[:80]}: {asked.error}")
         return asked
 
     def bars(self, call: Call) -> tuple[Asked, pl.DataFrame | None]:
