@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline.calendars import MINUTE, ceil, floor
 from pipeline.errors import RefusedError
+from pipeline.lake import disk
 from pipeline.pools.answer import Answer, Call, new_pools, pools_multi, tokens_recently_updated
 from pipeline.pools.attention import boosts, running_outcome
 from pipeline.pools.budget import Budget
@@ -116,16 +117,18 @@ class Collector:
 
     def _plan(self, slot: datetime, now: datetime) -> list[Visit]:
         """The visits of the cycle, claimed, in random order: what does not fit in the end is left out by chance."""
-        due = self._weighted(self.watch.due(slot, now, self.networks))
-        plan = plan_visits(due, self._n_visits(slot, now), slot, self.setup.sampler, self.setup.seed)
-        rows = plan.sampled.join(due, on=["network", "pool"]).select(
-            "network", "pool", "inclusion_probability", "slot", "interval_minutes"
-        )
-        said = {
-            (network, pool): (share, missed_since(seen, interval, slot))
-            for network, pool, share, seen, interval in rows.iter_rows()
-        }
-        self.watch.claim(said, slot)
+        # Two who plan at once would both find everybody unclaimed.
+        with disk.locked(self.setup.folder / "planning.lock"):
+            due = self._weighted(self.watch.due(slot, now, self.networks))
+            plan = plan_visits(due, self._n_visits(slot, now), slot, self.setup.sampler, self.setup.seed)
+            rows = plan.sampled.join(due, on=["network", "pool"]).select(
+                "network", "pool", "inclusion_probability", "slot", "interval_minutes"
+            )
+            said = {
+                (network, pool): (share, missed_since(seen, interval, slot))
+                for network, pool, share, seen, interval in rows.iter_rows()
+            }
+            self.watch.claim(said, slot)
         return [
             (pools_multi(network, pools), {pool: said[network, pool] for pool in pools})
             for network, pools in plan.calls
