@@ -1,6 +1,6 @@
 """Pools: what the market told us, kept as told, then parsed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,7 @@ from pipeline.tables import (
     RESERVES,
     TOKENS,
     TRADES,
+    Table,
 )
 
 SPEC = PoolsSpec()
@@ -90,10 +91,28 @@ def answers_asset(networks: Sequence[str]) -> dg.AssetsDefinition:
     return answers
 
 
-def told_anew(lake: Lake, recipe: Recipe, span: Span) -> Iterator[Span]:
-    """The hours of the span whose answers were not read yet, or not by this code, a few at a time."""
-    for run in spans_of(unmarked(lake, recipe, span)):
-        yield from run.pieces(A_FEW_HOURS)
+def told_once(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    target: Table,
+    recipe: Recipe,
+    endpoint: str,
+    parse: Callable[[pl.DataFrame, PoolsSpec], tuple[pl.DataFrame, pl.DataFrame]],
+) -> dg.MaterializeResult[Any]:
+    """Add what the run's hours of answers tell, and record the hours it falls into and those it was read from.
+
+    Hours that were read already, by this code, are left alone.
+    """
+    added = [target.empty()]
+    for run in spans_of(unmarked(lake, recipe, asked_span(context))):
+        for piece in run.pieces(A_FEW_HOURS):
+            rows, refused = parse(told_in(lake, piece, endpoint), SPEC)
+            lake.append(QUARANTINE, refused)
+            lake.append(target, rows)
+            record_hours(lake, target, hours_of(rows), columns=target.key)
+            mark(lake, recipe, piece)
+            added.append(rows)
+    return dg.MaterializeResult(metadata=frame_metadata(target, pl.concat(added)))
 
 
 def last_seen(lake: Lake, collector: CollectorSetup, now: datetime) -> pl.DataFrame:
@@ -161,31 +180,13 @@ def tokens(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
 @hourly_asset(deps=["answers"])
 def trades(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Every swap that was told of, once, as first told; told in the hours of the run, filed by its block's time."""
-    added = [TRADES.empty()]
-    for piece in told_anew(lake, TOLD_TRADES, asked_span(context)):
-        parsed = parse_trades(told_in(lake, piece, "trades"), SPEC)
-        lake.append(QUARANTINE, parsed.quarantine)
-        lake.append(TRADES, parsed.trades)
-        record_hours(lake, TRADES, hours_of(parsed.trades), columns=TRADES.key)
-        mark(lake, TOLD_TRADES, piece)
-        added.append(parsed.trades)
-    rows = pl.concat(added)
-    return dg.MaterializeResult(metadata=frame_metadata(TRADES, rows))
+    return told_once(context, lake, TRADES, TOLD_TRADES, "trades", parse_trades)
 
 
 @hourly_asset(deps=["answers"])
 def raw_candles(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Every finished bar that was told of, once, as first told; told in the hours of the run, filed by its start."""
-    added = [RAW_CANDLES.empty()]
-    for piece in told_anew(lake, TOLD_CANDLES, asked_span(context)):
-        parsed = parse_ohlcv(told_in(lake, piece, "ohlcv"), SPEC)
-        lake.append(QUARANTINE, parsed.quarantine)
-        lake.append(RAW_CANDLES, parsed.raw_candles)
-        record_hours(lake, RAW_CANDLES, hours_of(parsed.raw_candles), columns=RAW_CANDLES.key)
-        mark(lake, TOLD_CANDLES, piece)
-        added.append(parsed.raw_candles)
-    rows = pl.concat(added)
-    return dg.MaterializeResult(metadata=frame_metadata(RAW_CANDLES, rows))
+    return told_once(context, lake, RAW_CANDLES, TOLD_CANDLES, "ohlcv", parse_ohlcv)
 
 
 @hourly_asset()
