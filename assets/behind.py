@@ -6,7 +6,7 @@ Belongs here: the steps in their order. Stays out: who asks for a run (the senso
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from assets.features import FEATURES
+from assets.features import FEATURES, FOLLOWING
 from assets.labels import SPEC as LABELS_SPEC
 from assets.pools import RAW, TOLD_CANDLES, TOLD_TOKENS, TOLD_TRADES, candles_recipe
 from assets.snapshots import recipe_of
@@ -45,7 +45,8 @@ def _steps(lake: Lake, shelf: Shelf, now: datetime, span: Span) -> Iterator[tupl
         (RAW, none),
         (TOLD_TOKENS, none),
         (candles_recipe(shelf), LABELS_SPEC.look_ahead),
-        (recipe_of(shelf, now), none),
+        (recipe_of(shelf, now), LABELS_SPEC.observed_ahead),
+        *((recipe, none) for recipe in FOLLOWING),
         (FEATURES, none),
     ):
         if hours := hours_behind(lake, recipe, span):

@@ -3,6 +3,7 @@
 Belongs here: which asset each check guards. Stays out: what is expected (`pipeline.tables`, `pipeline.expectations`).
 """
 
+from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,30 @@ from assets.features import SPEC as FEATURES_SPEC
 from assets.hours import span_of
 from assets.metadata import table_value
 from assets.models import frozen
-from pipeline.calendars import HOUR, Clock, Span, ceil, floor
+from pipeline.calendars import Clock, Span
 from pipeline.expectations.verdict import Verdict, validate
 from pipeline.features.compute import compute_features
+from pipeline.features.registry import REGISTRY, look_backs
+from pipeline.features.sources import Sources
 from pipeline.lake import Lake
-from pipeline.models.training_set import TrainingSet
 from pipeline.provenance import void
-from pipeline.tables import SNAPSHOTS, table
+from pipeline.tables import (
+    ANSWERS,
+    CANDLES,
+    FAMILY_TABLES,
+    LABELS,
+    POOLS,
+    RAW_CANDLES,
+    RAW_POOLS,
+    SNAPSHOTS,
+    TOKENS,
+    TRADES,
+    Table,
+    table,
+)
 
 if TYPE_CHECKING:
-    from pipeline.models.canaries import CanaryResult
+    from pipeline.models.canaries import History
 
 GUARDED = {
     "answers": "answers",
@@ -36,8 +51,10 @@ GUARDED = {
     "pools": "pools",
     "candles": "candles",
     "snapshots": "snapshots",
+    **{target.name: target.name for target in FAMILY_TABLES.values()},
     "features": "features",
     "labels": "labels",
+    "market_labels": "market_labels",
     "bin_exports": "qlib_bins",
     "training_sets": "training_set",
     "evaluations": "outcome_model",
@@ -47,9 +64,6 @@ GUARDED = {
     "predictions": "predictions",
 }
 """Each table, and the asset that writes it."""
-
-CUT_POOLS = 200
-"""Pools whose features are computed again with the future cut off."""
 
 
 def expectation_check(name: str) -> dg.AssetChecksDefinition:
@@ -99,7 +113,8 @@ def as_result(verdict: Verdict, seconds: float) -> dg.AssetCheckResult:
     asset="training_set",
     blocking=True,
     description="Nothing in the training set knows the future: labels permuted by pool teach nothing, a planted column "
-    "from the future is caught, and features stay as they are when the future is cut off. Else nothing is trained.",
+    "from the future is caught, training and test share nothing, whatever is fitted has seen training rows only, every "
+    "decision is accounted for, and features come out the same from what was known then. Else nothing is trained.",
 )
 def leak_canaries(
     lake: dg.ResourceParam[Lake], source: dg.ResourceParam[str], clock: dg.ResourceParam[Clock]
@@ -108,7 +123,7 @@ def leak_canaries(
     from pipeline.models.canaries import run_canaries  # noqa: PLC0415 - XGBoost is imported where it is used
 
     frozen_set = frozen(lake, source, clock)
-    report = run_canaries(frozen_set, [future_cut(lake, frozen_set)])
+    report = run_canaries(frozen_set, history=history_of(lake, frozen_set.source))
     told = pl.DataFrame([{"canary": r.name, "passed": r.is_passed, "in words": r.words} for r in report.results])
     return dg.AssetCheckResult(
         passed=report.is_passed,
@@ -120,18 +135,29 @@ def leak_canaries(
     )
 
 
-def future_cut(lake: Lake, frozen_set: TrainingSet) -> "CanaryResult":
-    """Features of a sample of pools with and without the history after the median decision."""
-    from pipeline.models.canaries import check_future_cut  # noqa: PLC0415 - as above
+def history_of(lake: Lake, source: str) -> "History":
+    """What a source's training sets are made from, and the way to make its features again as of a moment."""
+    from pipeline.models.canaries import History  # noqa: PLC0415 - as above
 
-    moment = frozen_set.frame["event_time"].sort()[frozen_set.n_rows // 2]
-    sample = frozen_set.frame["pool"].unique().sort().gather_every(max(1, frozen_set.n_pools // CUT_POOLS))
-    told = lake.scan(SNAPSHOTS).filter(pl.col("source") == frozen_set.source, pl.col("pool").is_in(sample.implode()))
-    snapshots = told.sort("event_time").collect()
-    span = Span(floor(snapshots["event_time"][0], HOUR), ceil(moment, HOUR) + HOUR)
-    cut = snapshots.filter(pl.col("event_time") <= moment)
-    full, truncated = (compute_features(rows, span, FEATURES_SPEC) for rows in (snapshots, cut))
-    return check_future_cut(full, truncated, moment)
+    def told(target: Table, known_by: datetime | None = None) -> pl.LazyFrame:
+        rows = lake.scan(target, sources=[source])
+        return rows if known_by is None else rows.filter(pl.col("known_at") <= known_by)
+
+    def recompute(span: Span, known_by: datetime) -> pl.DataFrame:
+        reach = look_backs(REGISTRY.values(), FEATURES_SPEC)
+        read = {
+            name: told(table(name), known_by).filter(pl.col("event_time") >= span.start - back)
+            for name, back in reach.items()
+        }
+        return compute_features(Sources(pools=told(POOLS, known_by), **read), span, FEATURES_SPEC)
+
+    return History(
+        pools=told(POOLS),
+        labels=told(LABELS),
+        told={t.name: told(t) for t in (SNAPSHOTS, TOKENS, CANDLES, TRADES, RAW_CANDLES, RAW_POOLS)},
+        answers=told(ANSWERS),
+        recompute=recompute,
+    )
 
 
 EXPECTATION_CHECKS = [expectation_check(name) for name in GUARDED]

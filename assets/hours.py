@@ -84,7 +84,8 @@ def refreshed(
 ) -> dg.MaterializeResult[Any]:
     """Bring the run's hours of the recipe's table up to date, and say what was done in metadata and log.
 
-    `piece` is how much is computed and committed at once.
+    What was seen of the rows (nulls, a preview) is told with the last hour of the run. `piece` is how much is computed
+    and committed at once.
     """
     span = Span(*context.partition_time_window)
     seen = Seen(table(recipe.table))
@@ -101,13 +102,14 @@ def refreshed(
     context.log.info(
         f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
     )
+    # Dagster writes the result's metadata to every hour's event: tables there would be written thousands of times.
+    context.add_asset_metadata(seen.metadata(), partition_key=_key(span.end - HOUR))
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows_on_record(lake, recipe.table),
             "rows_in_the_hours_asked_for": done.n_rows,
             "hours_computed": done.n_hours_computed,
             "hours_unchanged": done.n_hours_unchanged,
-            **seen.metadata(),
         }
     )
 

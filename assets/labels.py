@@ -3,22 +3,39 @@
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from assets.hours import hourly_asset, refreshed
 from assets.snapshots import SPEC as SNAPSHOTS_SPEC
 from pipeline.calendars import HOUR, Clock, Span, floor
+from pipeline.labels.market import label_market
+from pipeline.labels.market_spec import MarketSpec
+from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
 from pipeline.labels.spec import LabelsSpec
 from pipeline.lake import Lake
 from pipeline.pools.shelf import Shelf
 from pipeline.provenance import Input, Recipe, code_of
+from pipeline.snapshots.schedule import interval_of
+from pipeline.snapshots.ticks import Ints, Reals
 from pipeline.tables import CANDLES, POOLS, QUARANTINE, SNAPSHOTS
 
 SPEC = LabelsSpec()
 CODE = code_of("labels", SPEC)
 FOLLOWED = SNAPSHOTS_SPEC.follow
-INPUTS = (Input("snapshots"), Input("candles", ahead=SPEC.look_ahead))
+INPUTS = (
+    Input("snapshots", back=SPEC.observed_back, ahead=SPEC.observed_ahead),
+    Input("candles", ahead=SPEC.look_ahead),
+)
+MARKET = MarketSpec()
+MARKET_INPUTS = (Input("snapshots", ahead=MARKET.ahead), Input("candles", ahead=MARKET.ahead))
+MARKET_CODE = code_of("labels", MARKET)
+
+
+def asked_every(reserve_usd: Reals) -> Ints:
+    """Minutes to the next visit that the sampler asks for at each reserve, once a pool is grown."""
+    return interval_of(reserve_usd, np.zeros(len(reserve_usd), dtype=bool), SNAPSHOTS_SPEC)
 
 
 @hourly_asset(deps=["snapshots", "candles", "pools"])
@@ -41,14 +58,37 @@ def labels(
     )
 
     def compute(span: Span) -> pl.DataFrame:
+        seen = lake.scan(SNAPSHOTS, span.widened(back=SPEC.observed_back, ahead=SPEC.observed_ahead)).collect()
         return label_outcomes(
-            lake.scan(SNAPSHOTS, span).collect(),
+            seen.filter(pl.col("event_time").is_between(span.start, span.end, closed="left")),
             lake.scan(CANDLES, span.widened(ahead=SPEC.look_ahead)).collect(),
-            lake.scan(POOLS, span.widened(back=FOLLOWED)).collect(),
+            lake.scan(POOLS, span.widened(back=FOLLOWED + SPEC.observed_back)).collect(),
             standstills,
             now,
             SPEC,
+            Observed(seen, asked_every),
         )
+
+    return refreshed(context, lake, recipe, compute)
+
+
+@hourly_asset(deps=["snapshots", "candles", "pools"])
+def market_labels(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
+) -> dg.MaterializeResult[Any]:
+    """What each network's market did after each hour: its regime over 12 h, rotation of the base asset over 6 h."""
+    now = clock.now()
+    recipe = Recipe(
+        "market_labels",
+        MARKET_INPUTS,
+        MARKET_CODE,
+        depends_on=lambda hour: str(min(floor(now, HOUR), hour + HOUR + MARKET.maturity)),
+    )
+
+    def compute(span: Span) -> pl.DataFrame:
+        ahead = span.widened(ahead=MARKET.ahead)
+        seen, bars = (lake.scan(target, ahead).collect() for target in (SNAPSHOTS, CANDLES))
+        return label_market(bars, seen, lake.scan(POOLS, ahead.widened(back=FOLLOWED)).collect(), span, now, MARKET)
 
     return refreshed(context, lake, recipe, compute)
 

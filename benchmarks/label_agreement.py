@@ -1,6 +1,6 @@
-"""How far our rug rule agrees with the two label sets beside a recording, and how long labelling takes.
+"""How far our rug rule agrees with the two label sets beside a recording, why not, and how long labelling takes.
 
-    python benchmarks/label_agreement.py RECORDING [--disagreements 10]
+    python benchmarks/label_agreement.py RECORDING [--disagreements 20]
 
 RECORDING is a folder with pools.parquet, reserves.parquet, labels_a.csv.gz and labels_b.csv.gz.
 """
@@ -12,28 +12,45 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.calendars import SystemClock
+from pipeline.calendars import HOUR, Span, SystemClock, floor
 from pipeline.labels.agreement import agreement, pair_verdicts
+from pipeline.labels.differences import classified
+from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
 from pipeline.labels.spec import LabelsSpec
 from pipeline.pools.candles import candles
 from pipeline.pools.recording import RecordedFrames, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
+from pipeline.snapshots.schedule import interval_of
+from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOL_KEY
 
 SPEC = LabelsSpec()
 LIFE = replace(SPEC, horizons_hours=(24 * 400,))
 """Longer than any pool of a recording of one year is followed."""
 
+RULES = {
+    (0, LIFE.horizons_hours[0]): "from the first snapshot, whole life",
+    (60, max(SPEC.horizons_hours)): "from 1 h of age, within 24 h",
+}
+"""The rules whose differences are looked at, by minutes of age and horizon."""
+
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("recording", type=Path)
-    arguments.add_argument("--disagreements", type=int, default=0, help="list so many pools of each kind")
+    arguments.add_argument(
+        "--disagreements",
+        type=int,
+        default=0,
+        help="list so many pools of each kind, drawn at random, with what happened to them",
+    )
     given = arguments.parse_args()
     frames = read_recording(open_recording(given.recording), PoolsSpec(), SystemClock().now())
     bars = candles(frames.reserves, frames.pools, PoolsSpec())
@@ -41,9 +58,76 @@ def main() -> None:
     a = pl.read_csv(given.recording / "labels_a.csv.gz", infer_schema_length=None)
     b = pl.read_csv(given.recording / "labels_b.csv.gz", infer_schema_length=None)
     show("rug verdicts, ours against theirs", agreement(ours, a, b))
-    if given.disagreements:
-        for kind, pools in disagreements(ours, a, b, given.disagreements).items():
-            show(kind, pools)
+    for rule, minutes, spec in (("birth, whole life", 0, LIFE), ("1 h of age, within 24 h", 60, SPEC)):
+        differing = differences(frames, bars, ours, (a, b), minutes, spec)
+        kinds = differing.group_by("set", "kind", "happened").agg(pl.len().alias("pools"))
+        show(f"why they differ: from {rule}", kinds.sort("set", "kind", "pools", descending=[False, False, True]))
+        if given.disagreements:
+            sample = differing.filter(pl.int_range(pl.len()).shuffle(seed=1).over("set", "kind") < given.disagreements)
+            show(f"a sample of them: from {rule}", sample.sort("set", "kind", "happened", "pool"))
+    show("collected instead of recorded: what observations alone tell", collected(frames, bars))
+
+
+def differences(
+    frames: RecordedFrames,
+    bars: pl.DataFrame,
+    ours: pl.DataFrame,
+    sets: tuple[pl.DataFrame, pl.DataFrame],
+    minutes: int,
+    spec: LabelsSpec,
+) -> pl.DataFrame:
+    """The pools on which our rule and a label set differ, with what happened to them."""
+    rule = RULES[(minutes, max(spec.horizons_hours))]
+    theirs = (
+        sets[0].select(pl.lit("a").alias("set"), "pool", (pl.col("is_rugpull") == 1).alias("is_rug_theirs")),
+        sets[1].select(pl.lit("b").alias("set"), "pool", pl.col("Label").alias("is_rug_theirs")),
+    )
+    found = []
+    for one in theirs:
+        paired = pair_verdicts(ours.filter(pl.col("rule") == rule), one).drop("rule", "rug_at")
+        is_other = pl.col("is_rug").is_null() | (pl.col("is_rug") != pl.col("is_rug_theirs"))
+        kind = pl.when(pl.col("is_rug").is_null()).then(pl.lit("not judged by us"))
+        kind = kind.when("is_rug").then(pl.lit("ours only")).otherwise(pl.lit("theirs only"))
+        differing = paired.filter(pl.col("is_rug_theirs").is_not_null() & is_other).with_columns(kind=kind)
+        found.append(classified(differing, decide(frames, minutes), bars, spec))
+    return pl.concat(found)
+
+
+def collected(frames: RecordedFrames, bars: pl.DataFrame) -> pl.DataFrame:
+    """The recording as a collector would have seen it: bars know no reserve, nobody vouches, a tenth of visits missed.
+
+    Against the labels of the whole record: how much is told of rugs and of the rest, and how often the same.
+    """
+    sampler, first, end = SnapshotsSpec(), frames.reserves["event_time"].min(), end_of(frames)
+    assert isinstance(first, datetime), "a recording has updates"  # noqa: S101
+    span = Span(floor(first, HOUR), floor(end, HOUR))
+    taken = take_snapshots(frames.reserves, frames.pools, span, sampler)
+    no_stills = taken.clear().select("source", "network", "event_time")
+    whole = label_outcomes(taken, bars, frames.pools, no_stills, end, SPEC)
+    kept = pl.Series(np.random.default_rng(0).random(taken.height) >= 0.1)
+    nothing = pl.lit(None, pl.Float64)
+    seen = taken.filter(kept).with_columns(quote_reserve=nothing)
+    blind = bars.with_columns(quote_reserve_low=nothing, quote_reserve_close=nothing)
+    pools = frames.pools.with_columns(watched_until=pl.lit(None, taken.schema["event_time"]))
+    observed = Observed(seen, lambda usd: interval_of(usd, np.zeros(len(usd), bool), sampler))
+    told = label_outcomes(seen, blind, pools, no_stills, end, SPEC, observed)
+    key = ["pool", "event_time", "horizon_hours"]
+    both = told.join(whole.select(*key, truth="outcome"), on=key).filter(pl.col("truth").is_not_null())
+    is_told, is_rug = pl.col("status") == "labelled", pl.col("truth") == "RUG"
+    planned = both.filter(pl.col("censor_reason").fill_null("") != "seen_too_rarely")
+    return (
+        planned.group_by("horizon_hours")
+        .agg(
+            (pl.len() / (both.height / len(SPEC.horizons_hours))).alias("planned"),
+            is_told.filter(is_rug).mean().alias("told of rugs"),
+            is_told.filter(~is_rug).mean().alias("told of others"),
+            is_rug.mean().alias("rugs in truth"),
+            (pl.col("outcome") == "RUG").filter(is_told).mean().alias("rugs as told"),
+            (pl.col("outcome") == pl.col("truth")).filter(is_told).mean().alias("same outcome"),
+            (pl.col("outcome") == "RUG").filter(is_told & is_rug).mean().alias("rugs found"),
+        )
+        .sort("horizon_hours")
+    )
 
 
 def verdicts(frames: RecordedFrames, bars: pl.DataFrame) -> list[pl.DataFrame]:
@@ -99,21 +183,6 @@ def end_of(frames: RecordedFrames) -> datetime:
     end = frames.pools["watched_until"].max()
     assert isinstance(end, datetime), "a recording says until when it was watched"  # noqa: S101
     return end
-
-
-def disagreements(ours: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, n: int) -> dict[str, pl.DataFrame]:
-    """The first `n` pools by address of each kind of disagreement, under the first rule."""
-    ours = ours.filter(pl.col("rule") == ours["rule"][0])
-    sets = {
-        "a": a.select("pool", (pl.col("is_rugpull") == 1).alias("is_rug_theirs"), "n_syncs", "size_ratio"),
-        "b": b.select("pool", pl.col("Label").alias("is_rug_theirs"), "n_syncs"),
-    }
-    found = {}
-    for name, theirs in sets.items():
-        paired = pair_verdicts(ours, theirs).drop("rule").sort("pool")
-        found[f"ours only, set {name}"] = paired.filter(pl.col("is_rug") & ~pl.col("is_rug_theirs")).head(n)
-        found[f"theirs only, set {name}"] = paired.filter(~pl.col("is_rug") & pl.col("is_rug_theirs")).head(n)
-    return found
 
 
 def show(title: str, frame: pl.DataFrame) -> None:

@@ -9,10 +9,23 @@ from typing import Any
 
 import dagster as dg
 
-from assets import bins, checks, features, freshness, labels, models, pools, predictions, promotion, snapshots, upkeep
+from assets import (
+    bins,
+    checks,
+    features,
+    freshness,
+    labels,
+    models,
+    pools,
+    predictions,
+    promotion,
+    reports,
+    snapshots,
+    upkeep,
+)
 from assets.metadata import column_schema
 from pipeline.pools.collecting_spec import CollectionSpec
-from pipeline.tables import TABLES, Table
+from pipeline.tables import FAMILY_TABLES, TABLES, Table
 from resources.doors import doors
 from resources.narrator import narrator
 from resources.settings import Settings
@@ -26,8 +39,10 @@ TABLE_OF = {"qlib_bins": "bin_exports", "training_set": "training_sets", "champi
 
 TOLD = ("answers", "raw_pools", "tokens", "trades", "raw_candles")
 """What comes from the API; a replay of recordings has nothing to do there."""
-COLLECTION = (*TOLD, "pools", "candles", "snapshots", "features")
-MATURING = ("labels",)
+FAMILIES = tuple(target.name for target in FAMILY_TABLES.values())
+COLLECTION = (*TOLD, "pools", "candles", "snapshots", *FAMILIES, "features")
+MATURING = ("labels", "market_labels")
+REPORTS = ("features_report", "labels_report")
 TRAINING = ("training_set", "outcome_model", "champion", "predictions")
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 ADDED = "with every collection; what was told once is added once and stays"
@@ -38,12 +53,15 @@ CADENCE = {
     **dict.fromkeys(("pools", "trades", "raw_candles"), ADDED),
     "answers": "every 5 min, for as long as the schedule is on: each run collects until the next grid point",
     "reserves": "when a recording is imported; hours whose recording did not change are left alone",
+    "market_labels": "every hour, for the last day",
     "labels": "every hour, for the last day: a label goes on changing until its longest horizon has passed",
+    **dict.fromkeys(REPORTS, "every morning, and whenever somebody asks"),
     "qlib_bins": "when somebody asks; an export that would be the same is not written again",
 }
 KINDS = {
     **{name: {"polars", "deltalake"} for name in (*COLLECTION, *MATURING, "reserves")},
     "answers": {"http", "deltalake"},
+    **{name: {"polars", "matplotlib"} for name in REPORTS},
     "qlib_bins": {"qlib"},
     "training_set": {"polars", "deltalake"},
     "outcome_model": {"xgboost", "mlflow"},
@@ -61,6 +79,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         for stage in STAGES
         for asset in dg.load_assets_from_modules([stage], group_name=stage.__name__.rpartition(".")[2])
     ]
+    assets += dg.load_assets_from_modules([reports])
     return dg.Definitions(
         assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
         asset_checks=dg.load_asset_checks_from_modules([checks, freshness]),
@@ -94,6 +113,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
                 dg.AssetSelection.assets(*TRAINING),
                 description="Freezes a training set, trains and evaluates a model, lets the gate decide.",
             ),
+            dg.define_asset_job(
+                "report",
+                dg.AssetSelection.assets(*REPORTS),
+                executor_def=dg.in_process_executor,
+                description="Draws what is missing and what became of the pools.",
+            ),
             upkeep.maintain,
             dg.define_asset_job(
                 "look_at_freshness",
@@ -105,6 +130,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         schedules=[
             clockwork.every_five_minutes,
             clockwork.every_hour,
+            clockwork.every_morning,
             clockwork.every_night,
             clockwork.every_quarter_hour,
             clockwork.every_sunday,

@@ -24,15 +24,15 @@ from pipeline.pools.spec import PoolsSpec, SimulationSpec
 from pipeline.promotion.ledger import current_champion
 from pipeline.replay import replay
 from pipeline.runs import Finished
-from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FIGURES, LABELS, QUARANTINE, TABLES
+from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FAMILY_TABLES, FIGURES, LABELS, QUARANTINE, TABLES
 
 SEED = 7
 SIMULATION = SimulationSpec()
 STEPS = {
     "pools": ("reserves", "pools", "candles"),
     "snapshots": ("snapshots",),
-    "features": ("features",),
-    "labels": ("labels",),
+    "features": (*(target.name for target in FAMILY_TABLES.values()), "features"),
+    "labels": ("market_labels", "labels"),
     "bins": ("qlib_bins",),
     "models": ("training_set", "outcome_model"),
     "promotion": ("champion",),

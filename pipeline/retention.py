@@ -24,8 +24,10 @@ from pipeline.tables import (
     ANSWERS,
     CANDLES,
     DEPLOYMENTS,
+    FAMILY_TABLES,
     FEATURES,
     LABELS,
+    MARKET_LABELS,
     PREDICTIONS,
     RAW_CANDLES,
     RAW_POOLS,
@@ -37,7 +39,10 @@ from pipeline.tables import (
     Table,
 )
 
-ROWS: Final = (RAW_POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, SNAPSHOTS, FEATURES, LABELS, PREDICTIONS)
+ROWS: Final = (
+    RAW_POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS,
+    MARKET_LABELS, PREDICTIONS,
+)  # fmt: skip
 """Tables whose rows expire; answers have a term of their own."""
 EXPIRED: Final = pl.Schema(
     {"table": pl.String(), "source": pl.String(), "start": UTC, "end": UTC, "n_rows": pl.Int64()}

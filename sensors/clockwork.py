@@ -84,6 +84,17 @@ def every_night(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 @dg.schedule(
+    job_name="report",
+    cron_schedule="3 5 * * *",
+    execution_timezone="UTC",
+    description="Draws what is missing and what became of the pools, every morning. Off until you switch it on.",
+)
+def every_morning(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Draws what is missing and what became of the pools, every morning at 05:03. Off until somebody switches it on."""
+    return dg.RunRequest()
+
+
+@dg.schedule(
     job_name="train",
     cron_schedule="0 3 * * 0",
     execution_timezone="UTC",

@@ -103,10 +103,25 @@ def _statuses(frame: pl.DataFrame) -> pl.DataFrame:
     is_last = pl.int_range(pl.len()) == pl.len() - 1
     status = pl.when(is_last & (pl.len() > 1)).then(pl.lit("pending")).otherwise(pl.col("status"))
     return _sorted_columns("return_trough_pct", "return_end_pct", "return_peak_pct")(
-        frame.with_columns(status=status).with_columns(
-            outcome=pl.when(pl.col("status") == "labelled").then(pl.col("outcome")),
+        frame.with_columns(status=status)
+        .with_columns(
+            pl.when(pl.col("status") == "labelled").then(pl.col("outcome", "label_known_at")).name.keep(),
             censor_reason=pl.when(pl.col("status") == "censored").then(pl.col("censor_reason")),
         )
+        .with_columns(rug_kind=pl.when(pl.col("outcome") == "RUG").then(pl.col("rug_kind")))
+    )
+
+
+def _market_statuses(frame: pl.DataFrame) -> pl.DataFrame:
+    """The last row is left pending; each value fits its kind."""
+    is_last = pl.int_range(pl.len()) == pl.len() - 1
+    status = pl.when(is_last & (pl.len() > 1)).then(pl.lit("pending")).otherwise(pl.col("status"))
+    value = pl.when(pl.col("kind") == "regime").then(pl.lit("bear")).otherwise(pl.lit("none"))
+    labelled = pl.col("status") == "labelled"
+    return frame.with_columns(status=status).with_columns(
+        value=pl.when(labelled).then(value),
+        label_known_at=pl.when(labelled).then("label_known_at"),
+        censor_reason=pl.when(pl.col("status") == "censored").then("censor_reason"),
     )
 
 
@@ -118,6 +133,7 @@ _MENDED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "collections": _each(_sorted_columns("n_found_late", "n_found"), _sorted_columns("n_observed_late", "n_observed")),
     "snapshots": _nested_windows,
     "labels": _statuses,
+    "market_labels": _market_statuses,
     "figures": _sorted_columns("low", "value", "high"),
     "comparisons": _sorted_columns("gain_low_pct", "gain_pct", "gain_high_pct"),
 }

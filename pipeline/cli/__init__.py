@@ -13,6 +13,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.cli.features import features
 from pipeline.cli.lake import lake
 from pipeline.cli.pools import pools
 from pipeline.cli.sandbox import sandbox
@@ -35,6 +36,7 @@ promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge,
 app.add_typer(pools, name="pools")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
+app.add_typer(features, name="features")
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
 app.add_typer(promotion, name="promotion")

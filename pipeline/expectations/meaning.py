@@ -125,6 +125,23 @@ _OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
         _iff("outcome", "status is labelled", pl.col("status") == "labelled", "status"),
         _iff("censor_reason", "status is censored", pl.col("status") == "censored", "status"),
         _ordered("return_trough_pct", "return_peak_pct"),
+        _iff("rug_kind", "the outcome is RUG", (pl.col("outcome") == "RUG").fill_null(value=False), "outcome"),
+        _ordered("event_time", "executable_entry_at"),
+        Rule(
+            "average_uniqueness is above zero",
+            ("average_uniqueness",),
+            pl.col("average_uniqueness") > 0,
+        ),
+    ),
+    "market_labels": (
+        _iff("value", "status is labelled", pl.col("status") == "labelled", "status"),
+        _iff("censor_reason", "status is censored", pl.col("status") == "censored", "status"),
+        _iff("label_known_at", "status is labelled", pl.col("status") == "labelled", "status"),
+        Rule(
+            "a regime is bull, bear or sideways, a rotation into_base, into_pools or none",
+            ("kind", "value"),
+            (pl.col("kind") == "regime") == pl.col("value").is_in(["bull", "bear", "sideways"]),
+        ),
     ),
     "bin_exports": (_ordered("first_time", "last_time"),),
     "training_sets": (_ordered("first_time", "last_time"),),

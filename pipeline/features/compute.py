@@ -1,27 +1,31 @@
-"""From snapshots to features.
+"""From what was observed to features, over history.
 
-Belongs here: the one way through which every feature is computed. Stays out: formulas and the lake.
+Belongs here: the one way through which every feature of many pools is computed: a partition with the look-back it
+needs, or all of history. Stays out: formulas, engines, one pool's events (`online`) and the lake.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import polars as pl
 
 from pipeline.calendars import Span
+from pipeline.errors import InputError
+from pipeline.features.engines import ENGINES
 from pipeline.features.feature import Feature
-from pipeline.features.registry import FEATURE_NAMES, LOOK_BACK, REGISTRY, feature_set_hash, look_back
+from pipeline.features.from_snapshots import snapshot_rows
+from pipeline.features.inputs import EngineName
+from pipeline.features.registry import FAMILIES, REGISTRY, features_of
+from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.steps import look_back_columns, read_snapshots
-from pipeline.tables import FEATURES, POOL_TIME_KEY
-
-__all__ = ["FEATURE_NAMES", "LOOK_BACK", "REGISTRY", "compute_columns", "compute_features", "feature_set_hash"]
+from pipeline.tables import FAMILY_TABLES, FEATURES, POOL_TIME_KEY
 
 
-def compute_features(snapshots: pl.DataFrame | pl.LazyFrame, span: Span, spec: FeaturesSpec) -> pl.DataFrame:
+def compute_features(sources: Sources, span: Span, spec: FeaturesSpec) -> pl.DataFrame:
     """Every registered feature of every snapshot with `span.start` <= event_time < `span.end`.
 
     Args:
-        snapshots: SNAPSHOTS rows over `span.widened(back=look_back(spec))`, in any order.
+        sources: rows over `span.widened(back=look_back(spec))`, in any order.
         span: the moments asked for.
         spec: thresholds.
 
@@ -31,18 +35,49 @@ def compute_features(snapshots: pl.DataFrame | pl.LazyFrame, span: Span, spec: F
     Raises:
         InputError: a key column is missing, or two different snapshots have the same key.
     """
-    frame = compute_columns(snapshots, span, spec, REGISTRY.values())
+    frame = compute_columns(sources, span, spec, REGISTRY.values())
     return frame.select(pl.col(name).cast(dtype) for name, dtype in FEATURES.schema.items())
 
 
-def compute_columns(
-    snapshots: pl.DataFrame | pl.LazyFrame, span: Span, spec: FeaturesSpec, features: Iterable[Feature]
-) -> pl.DataFrame:
+def compute_family(family: str, sources: Sources, span: Span, spec: FeaturesSpec) -> pl.DataFrame:
+    """The same for one family: rows of its table."""
+    frame = compute_columns(sources, span, spec, features_of(family))
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in FAMILY_TABLES[family].schema.items())
+
+
+def compute_columns(sources: Sources, span: Span, spec: FeaturesSpec, features: Iterable[Feature]) -> pl.DataFrame:
     """The same for chosen features only: the key, `known_at`, and one column each."""
     chosen = list(features)
-    inputs = [read for feature in chosen for read in feature.inputs]
-    frame = read_snapshots(
-        snapshots, ["known_at", *(read.column for read in inputs)], span.widened(back=look_back(spec))
-    )
-    rows = look_back_columns(frame, span, inputs, spec)
+    inputs: dict[EngineName, list[Any]] = {}
+    for read in dict.fromkeys(read for feature in chosen for read in feature.inputs):
+        inputs.setdefault(read.engine, []).append(read)
+    rows = snapshot_rows(sources.snapshots, inputs.pop("snapshots", []), span, spec)
+    for name, wanted in inputs.items():
+        over_history = ENGINES[name].over_history
+        if over_history is not None:
+            rows = over_history(rows, wanted, sources, span, spec)
     return rows.select(*POOL_TIME_KEY, "known_at", *(feature.expr(spec) for feature in chosen))
+
+
+def join_families(families: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """All families side by side: rows of FEATURES.
+
+    Args:
+        families: rows of each family's table, over the same snapshots, in any order.
+
+    Raises:
+        InputError: a family is missing, or knows other snapshots than the first.
+    """
+    missing = [family for family in FAMILIES if family not in families]
+    if missing:
+        raise InputError(f"cannot join the families: there is no {missing!r}; compute all of {FAMILIES!r}")
+    ordered = {family: families[family].sort(POOL_TIME_KEY) for family in FAMILIES}
+    head = next(iter(ordered.values())).select(*POOL_TIME_KEY, "known_at")
+    for family, frame in ordered.items():
+        if not frame.select(head.columns).equals(head):
+            raise InputError(
+                f"cannot join the families: {family!r} has {frame.height:,} rows and not the {head.height:,} snapshots "
+                f"of {FAMILIES[0]!r}; compute every family for the same hours"
+            )
+    columns = [frame.drop(head.columns) for frame in ordered.values()]
+    return pl.concat([head, *columns], how="horizontal").select(FEATURES.schema.names())

@@ -1,58 +1,86 @@
-"""The momentum family: how fast price and trading move now.
+"""The momentum family: how price and traded value changed over the windows of the snapshot.
 
-Belongs here: rates over the last hour. Stays out: paths over longer stretches (`trends`).
-
-A pool younger than an hour has lived only part of it; the part before its birth was not quiet, it did not exist. So
-rates divide by the lived part. Dividing by the full hour would show every birth as a spike.
+Belongs here: simple change and the balance of buying and selling. Stays out: rates and longer paths (`trends`).
 """
 
-from datetime import UTC, datetime, timedelta
-
-import polars as pl
-
-from pipeline.calendars import HOUR, MINUTE
-from pipeline.features.core import age_in_hours
-from pipeline.features.feature import Example, feature, now, ratio
+from pipeline.calendars import DAY, HOUR
+from pipeline.features.algebra import Value, change_pct, ratio
+from pipeline.features.feature import Example, feature
+from pipeline.features.inputs import Lagged, Now, Row, now
 from pipeline.features.spec import FeaturesSpec
 
-_BARS_AN_HOUR = HOUR // (5 * MINUTE)
-_NOON = datetime(2020, 9, 8, 12, tzinfo=UTC)
-
-
-def lived_hours() -> pl.Expr:
-    """Length of (t - 1 h, t] that the pool has lived, in hours."""
-    return age_in_hours().clip(upper_bound=1.0)
-
-
-def mean_5m_volume() -> pl.Expr:
-    """Mean traded value of 5 min over the lived part of the last hour, in USD; a part bar counts as a whole one."""
-    bars = (lived_hours() * _BARS_AN_HOUR).clip(lower_bound=1.0)
-    return pl.col("volume_h1_usd") / bars
+_VOLUME_1H_BEFORE = Lagged("volume_h1_usd", HOUR)
+_VOLUME_24H_BEFORE = Lagged("volume_h24_usd", DAY)
+_PRICE_RULE = "either price is unknown, or the earlier one is zero"
 
 
 @feature(
-    "price_velocity",
+    "price_change_5m_pct",
     family="momentum",
-    inputs=now("price_change_h1_pct", "event_time", "created_at"),
-    look_back=timedelta(0),
-    null_rule="the price change is unknown, or the pool is younger than 5 min",
-    example=Example({"price_change_h1_pct": 10.0, "event_time": _NOON, "created_at": _NOON - 30 * MINUTE}, 20.0),
+    inputs=now("price_change_m5_pct"),
+    null_rule=_PRICE_RULE,
+    example=Example({"price_change_m5_pct": -3.5}, -3.5),
 )
-def price_velocity(_: FeaturesSpec) -> pl.Expr:
-    """price_change_1h_pct / min(1 h, age), in per cent per hour."""
-    return pl.when(lived_hours() * _BARS_AN_HOUR >= 1).then(pl.col("price_change_h1_pct") / lived_hours())
+def price_change_5m_pct(x: Row, _: FeaturesSpec) -> Value:
+    """100 (p(t) / p(t - 5 min) - 1), as the snapshot's window says; since birth if that is later."""
+    return x["price_change_m5_pct"]
 
 
 @feature(
-    "volume_acceleration",
+    "price_change_1h_pct",
     family="momentum",
-    inputs=now("volume_m5_usd", "volume_h1_usd", "event_time", "created_at"),
-    look_back=timedelta(0),
-    null_rule="a volume is unknown, or nothing was traded in the last hour",
-    example=Example(
-        {"volume_m5_usd": 50.0, "volume_h1_usd": 120.0, "event_time": _NOON, "created_at": _NOON - 7 * HOUR}, 5.0
-    ),
+    inputs=now("price_change_h1_pct"),
+    null_rule=_PRICE_RULE,
+    example=Example({"price_change_h1_pct": 12.0}, 12.0),
 )
-def volume_acceleration(_: FeaturesSpec) -> pl.Expr:
-    """v(t - 5 min, t] / (v(t - 1 h, t] / bars), bars = min(1 h, age) / 5 min, at least 1."""
-    return ratio(pl.col("volume_m5_usd"), mean_5m_volume())
+def price_change_1h_pct(x: Row, _: FeaturesSpec) -> Value:
+    """100 (p(t) / p(t - 1 h) - 1), as the snapshot's window says; since birth if that is later."""
+    return x["price_change_h1_pct"]
+
+
+@feature(
+    "price_change_24h_pct",
+    family="momentum",
+    inputs=now("price_change_h24_pct"),
+    null_rule=_PRICE_RULE,
+    example=Example({"price_change_h24_pct": 866_223.0}, 866_223.0),
+)
+def price_change_24h_pct(x: Row, _: FeaturesSpec) -> Value:
+    """100 (p(t) / p(t - 24 h) - 1), as the snapshot's window says; since birth if that is later."""
+    return x["price_change_h24_pct"]
+
+
+@feature(
+    "volume_change_1h_pct",
+    family="momentum",
+    inputs=(Now("volume_h1_usd"), _VOLUME_1H_BEFORE),
+    null_rule="the pool has no snapshot about an hour earlier, or nothing was traded in the hour before",
+    example=Example({"volume_h1_usd": 300.0, _VOLUME_1H_BEFORE.name: 200.0}, 50.0),
+)
+def volume_change_1h_pct(x: Row, _: FeaturesSpec) -> Value:
+    """100 (v(t - 1 h, t] / v(t - 2 h, t - 1 h] - 1); the hour before as the snapshot at t - 1 h told it."""
+    return change_pct(x["volume_h1_usd"], x[_VOLUME_1H_BEFORE])
+
+
+@feature(
+    "volume_change_24h_pct",
+    family="momentum",
+    inputs=(Now("volume_h24_usd"), _VOLUME_24H_BEFORE),
+    null_rule="the pool has no snapshot about a day earlier, or nothing was traded in the day before",
+    example=Example({"volume_h24_usd": 0.0, _VOLUME_24H_BEFORE.name: 10.0}, -100.0),
+)
+def volume_change_24h_pct(x: Row, _: FeaturesSpec) -> Value:
+    """100 (v(t - 24 h, t] / v(t - 48 h, t - 24 h] - 1); the day before as the snapshot at t - 24 h told it."""
+    return change_pct(x["volume_h24_usd"], x[_VOLUME_24H_BEFORE])
+
+
+@feature(
+    "buy_pressure_1h",
+    family="momentum",
+    inputs=now("n_buys_h1", "n_sells_h1"),
+    null_rule="the counts are unknown, or nobody traded in the last hour",
+    example=Example({"n_buys_h1": 3, "n_sells_h1": 1}, 0.75),
+)
+def buy_pressure_1h(x: Row, _: FeaturesSpec) -> Value:
+    """Purchases / (purchases + sales) in (t - 1 h, t]."""
+    return ratio(x["n_buys_h1"], x["n_buys_h1"] + x["n_sells_h1"])

@@ -1,69 +1,128 @@
 """Every feature there is, in the table's order, and the hash that names the whole set.
 
-Belongs here: the list of families. A new family is a module with `@feature` definitions and one entry in `_FAMILIES`;
-the battery then tests it unasked. Stays out: formulas.
+Belongs here: the list of families. A new family is a module with `@feature` definitions, its columns in
+`pipeline.tables.featured`, and one entry in `_FAMILIES`; the battery then tests it unasked. Stays out: formulas.
 """
 
 import ast
 import hashlib
-import inspect
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Final
+from typing import Any, Final, get_args
 
 from pipeline.errors import UsageError
-from pipeline.features import activity, core, momentum, patterns, steps, trends
-from pipeline.features.feature import Feature
+from pipeline.features import (
+    activity,
+    core,
+    correlation,
+    flow,
+    market,
+    momentum,
+    patterns,
+    sentiment,
+    smart_money,
+    technical,
+    trends,
+)
+from pipeline.features.engines import ENGINES
+from pipeline.features.feature import Family, Feature
 from pipeline.features.spec import FeaturesSpec
-from pipeline.tables import FEATURES, SNAPSHOTS
+from pipeline.tables import FAMILY_COLUMNS, SNAPSHOTS, TOKENS
 
-_FAMILIES: Final = (core, momentum, trends, patterns, activity)
-_CARRIED: Final = ("source", "network", "pool", "event_time", "known_at")
+_FAMILIES: Final = (
+    core, momentum, smart_money, trends, patterns, sentiment, activity, technical, market, correlation, flow,
+)  # fmt: skip
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 
 
-def collect(families: tuple[ModuleType, ...]) -> dict[str, Feature]:
-    """The features defined in the modules, by name, in the order of FEATURES.
+def collect(families: Iterable[ModuleType], columns: Mapping[str, Iterable[Any]]) -> dict[str, Feature]:
+    """The features defined in the modules, by name, in the order of the tables.
+
+    A module defines features by name, or many at once in a dictionary.
 
     Raises:
-        UsageError: a name is defined twice, or a feature column of the table is defined nowhere.
+        UsageError: a name is defined twice, or a feature column of a table is defined nowhere.
     """
     found: dict[str, Feature] = {}
     for module in families:
         for value in vars(module).values():
-            if isinstance(value, Feature) and found.setdefault(value.name, value) is not value:
-                raise UsageError(f"feature {value.name!r} is defined twice, again in {module.__name__!r}: rename one")
-    columns = [column.name for column in FEATURES.columns if column.name not in _CARRIED]
-    missing = [name for name in columns if name not in found]
+            for one in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(one, Feature) and found.setdefault(one.name, one) is not one:
+                    raise UsageError(f"feature {one.name!r} is defined twice, again in {module.__name__!r}: rename one")
+    wanted = [column.name for family in columns.values() for column in family]
+    missing = [name for name in wanted if name not in found]
     if missing:
-        raise UsageError(f"table 'features' has columns {missing!r} that no family defines: define them or drop them")
-    return {name: found[name] for name in columns}
+        raise UsageError(f"`pipeline.tables.featured` has columns {missing!r} that no family defines: define or drop")
+    return {name: found[name] for name in wanted}
 
 
-REGISTRY: Final = MappingProxyType(collect(_FAMILIES))
+REGISTRY: Final = MappingProxyType(collect(_FAMILIES, FAMILY_COLUMNS))
 FEATURE_NAMES: Final = tuple(REGISTRY)
 
 
+def named(name: str) -> Feature:
+    """The feature called `name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"there is no feature {name!r}; `poolcast features list` shows all {len(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def features_of(*families: str) -> tuple[Feature, ...]:
+    """The features of the families, in the order of the tables.
+
+    Raises:
+        UsageError: there is no such family.
+    """
+    unknown = [family for family in families if family not in FAMILIES]
+    if unknown:
+        raise UsageError(f"there is no family {unknown!r}; there are {FAMILIES!r}")
+    return tuple(feature for feature in REGISTRY.values() if feature.family in families)
+
+
+def look_backs(features: Iterable[Feature], spec: FeaturesSpec) -> dict[str, timedelta]:
+    """How far before a span each table must be given for the features, by the table's name."""
+    reach = {"snapshots": spec.lag_tolerance}
+    for read in (read for feature in features for read in feature.inputs):
+        engine = ENGINES[read.engine]
+        for table in engine.tables:
+            reach[table] = max(reach.get(table, timedelta(0)), read.look_back + engine.tolerance(spec))
+    return reach
+
+
 def look_back(spec: FeaturesSpec) -> timedelta:
-    """How far before a span its snapshots must be given."""
-    return max(feature.look_back for feature in REGISTRY.values()) + spec.lag_tolerance
+    """How far before a span any table must be given."""
+    return max(look_backs(REGISTRY.values(), spec).values())
 
 
 LOOK_BACK: Final = look_back(FeaturesSpec())
 
 
-def _code(module: ModuleType) -> str:
+def _code(file: Path) -> str:
     """A module's code without comments and docstrings, so that wording does not rename every feature set."""
-    tree = ast.parse(inspect.getsource(module))
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return ast.dump(tree)
 
 
-def feature_set_hash(spec: FeaturesSpec | None = None, features: tuple[Feature, ...] | None = None) -> str:
-    """SHA-256 that changes with any name, family, input, look-back, formula, threshold or way of looking back.
+def _engines_code() -> dict[str, str]:
+    """The code by which inputs are computed over history: everything here but formulas, lists and the online half."""
+    apart = {*FAMILIES, "__init__", "registry", "compute", "extra_indicators", "sources", "feature"}
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return {f.stem: _code(f) for f in files if f.stem not in apart and not f.stem.startswith("online")}
+
+
+def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Feature] | None = None) -> str:
+    """SHA-256 that changes with any name, family, input, formula, threshold or way of computing an input.
 
     It is taken over the formulas as Polars expressions, so it follows functions they call and ignores comments. The
     same in every process; a different release of Polars may write an expression differently and so give another.
@@ -73,17 +132,16 @@ def feature_set_hash(spec: FeaturesSpec | None = None, features: tuple[Feature, 
         features: the set; all registered if not given.
     """
     spec = spec or FeaturesSpec()
-    chosen = tuple(REGISTRY.values()) if features is None else features
+    chosen = tuple(REGISTRY.values()) if features is None else tuple(features)
     stated = [
         {
             "name": f.name,
             "family": f.family,
-            "inputs": [read.name for read in f.inputs],
-            "look_back_s": f.look_back.total_seconds(),
+            "inputs": [repr(read) for read in f.inputs],
             "formula": f.expr(spec).meta.serialize(format="json"),
         }
         for f in chosen
     ]
-    ranges = [(c.name, c.minimum, c.maximum) for c in SNAPSHOTS.columns]
-    whole = {"features": stated, "spec": asdict(spec), "steps": _code(steps), "input_ranges": ranges}
+    ranges = [(c.name, c.minimum, c.maximum) for table in (SNAPSHOTS, TOKENS) for c in table.columns]
+    whole = {"features": stated, "spec": asdict(spec), "engines": _engines_code(), "input_ranges": ranges}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

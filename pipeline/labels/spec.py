@@ -22,8 +22,19 @@ class LabelsSpec:
     `rug_drained_pct` makes a reserve that fell further a rug whatever the price (None: off). Whoever withdraws a pool's
     liquidity takes both tokens in proportion, so the quotient of what is left, the price, need not move at all.
 
+    Where no source vouches for the record, `gap_share` of the horizon is how far apart two observations of the reserve
+    may lie. Liquidity that was pulled seldom comes back, so a drain is seen at the next observation however far it
+    is; half a horizon finds 99 % of the rugs that a complete history shows (docs/label-agreement.md), and leaves room
+    for a missed visit where the sampler looks twice as often, which it must (`watched`). A pool that was not heard of
+    for `silence_hours`, twice the sampler's longest interval, has stopped answering.
+
+    `position_usd`, `fee_pct` and `entry_share` are of the executable return: a position of so much, bought at the
+    first snapshot after the decision, which must come within that share of the horizon.
+
+    `direction_bars` is how few bar returns say nothing about a mean.
+
     Raises:
-        UsageError: a horizon is not a whole number of bars, or the bands are not in order.
+        UsageError: a horizon is not a whole number of bars, the bands are not in order, or a share is outside (0, 1].
 
     >>> LabelsSpec().horizons_hours
     (1, 6, 24)
@@ -42,6 +53,12 @@ class LabelsSpec:
     barrier_upper_pct: float = 30.0
     barrier_lower_pct: float = -30.0
     observation_share: float = 0.1
+    gap_share: float = 0.5
+    silence_hours: int = 8
+    position_usd: float = 1_000.0
+    fee_pct: float = 0.3
+    entry_share: float = 0.25
+    direction_bars: int = 10
     slack: float = 1e-9
     decisions_at_once: int = 500_000
 
@@ -53,6 +70,13 @@ class LabelsSpec:
         bands = (self.rug_price_pct, self.decline_pct, -self.stable_pct, 0, self.stable_pct, self.pump_pct)
         if list(bands) != sorted(bands) or not self.pump_pct <= self.moon_pct or self.rug_price_pct < -100:
             raise UsageError(f"the outcome bands must not overlap, found {self!r}: order the thresholds")
+        shares = (self.observation_share, self.gap_share, self.entry_share)
+        if not all(0 < share <= 1 for share in shares):
+            raise UsageError(f"shares of a horizon lie above 0 and up to 1, found {shares!r}")
+        if self.position_usd <= 0 or not 0 <= self.fee_pct < 100 or self.direction_bars < 2:
+            raise UsageError(
+                f"a position is above 0 USD, a fee from 0 to below 100 %, a mean of 2 bars or more, found {self!r}"
+            )
 
     @property
     def timeframe(self) -> str:
@@ -65,13 +89,30 @@ class LabelsSpec:
         return timedelta(hours=max(self.horizons_hours), minutes=self.bar_minutes)
 
     @property
+    def observed_back(self) -> timedelta:
+        """How far before a decision other decisions' windows may overlap its own."""
+        return timedelta(hours=max(self.horizons_hours))
+
+    @property
+    def observed_ahead(self) -> timedelta:
+        """How far past a decision its pool's snapshots matter: the longest horizon, and patience with a silent pool.
+
+        >>> LabelsSpec().observed_ahead
+        datetime.timedelta(days=1, seconds=43500)
+        """
+        longest = max(self.horizons_hours)
+        patience = timedelta(hours=max(longest * self.gap_share, self.silence_hours))
+        return timedelta(hours=longest, minutes=self.bar_minutes) + patience
+
+    @property
     def maturity(self) -> timedelta:
         """How long after a decision its labels may still change by waiting alone: a silent source is given a horizon.
 
         >>> LabelsSpec().maturity
         datetime.timedelta(days=2)
         """
-        return timedelta(hours=2 * max(self.horizons_hours))
+        longest = max(self.horizons_hours)
+        return timedelta(hours=longest + max(longest, self.silence_hours))
 
     def beyond(self, pct: float) -> float:
         """The ratio to the reference at which a change of more than `pct` begins, `slack` included.

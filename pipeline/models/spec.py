@@ -47,9 +47,9 @@ class LearnerSpec:
 class CanarySpec:
     """How hard the canaries listen.
 
-    The permutation canary averages over permutations until three standard errors fit into the half-width of
-    `auc_low`..`auc_high`: by design at most about one sound training set in 370 is refused. `max_permutations`
-    without reaching that means there are too few pools to tell, which does not pass either.
+    The permutation canary averages over permutations until the mean is known within the half-width of
+    `auc_low`..`auc_high` (`canary_permutation.is_sure`): at most one sound training set in 200 is refused.
+    `max_permutations` without reaching that means there are too few pools to tell, which does not pass either.
     """
 
     auc_low: float = 0.45

@@ -1,7 +1,7 @@
-"""The point-in-time join and the frozen training set.
+"""The frozen training set.
 
 Belongs here: which rows a model may learn from, and the id that says exactly which they were.
-Stays out: how features and labels came to be, and where the set is written down.
+Stays out: the point-in-time join (`as_of`), how features and labels came to be, where the set is written down.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline.calendars import require_utc
 from pipeline.errors import InputError, UsageError
+from pipeline.models.as_of import as_of, fates
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.weights import average_uniqueness
 from pipeline.tables import LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
@@ -23,6 +24,9 @@ from pipeline.tables import LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
 LABEL_SIDE = ("outcome", "return_end_pct", "label_known_at", "label_end", "weight")
 """Columns of a training set that know the future; none may be a feature."""
 HEAD = ("network", "pool", "base_token", "event_time", "created_at", "decision_age_hours", *LABEL_SIDE)
+_DECISION = (*POOL_TIME_KEY, "decision_age_hours")
+
+type Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class TrainingSet:
 
     `frame` holds `HEAD` and then the features, one row a (pool, decision age), sorted by pool and time.
     `label_end` is the later of the horizon's end and `label_known_at`: the moment from which a label is free of
-    what made it known early.
+    what made it known early. `decisions` holds every (pool, decision age) that was seen, with or without a label:
+    POOL_TIME_KEY, `decision_age_hours` and its `fate`.
     """
 
     training_set_id: str
@@ -41,6 +46,7 @@ class TrainingSet:
     feature_names: tuple[str, ...]
     spec: TrainingSpec
     frame: pl.DataFrame = field(repr=False)
+    decisions: pl.DataFrame = field(repr=False)
     class_counts: dict[str, int]
 
     @property
@@ -91,37 +97,6 @@ class TrainingSet:
         }
 
 
-def as_of_join(features: pl.LazyFrame, labels: pl.LazyFrame, *, known_by: datetime, horizon_hours: int) -> pl.LazyFrame:
-    """Features that were known at their own time, each with the label that is known by `known_by`.
-
-    A row's moment of decision is its `event_time`. There is no way to ask for features known later than that, nor
-    for labels known after `known_by`, nor for labels whose horizon is not over by then: a rug is known the moment
-    it happens and its siblings only at the horizon, so the newest hours would otherwise hold nothing but rugs.
-
-    Args:
-        features: rows of `features`. labels: rows of `labels`.
-
-    Returns:
-        The rows of `features` with `outcome`, `return_end_pct`, `label_known_at` and `label_end`.
-    """
-    horizon_end = pl.col("event_time") + pl.duration(hours=horizon_hours)
-    usable = labels.filter(
-        pl.col("status") == "labelled",
-        pl.col("horizon_hours") == horizon_hours,
-        pl.col("outcome").is_not_null(),
-        pl.col("label_known_at") <= require_utc(known_by),
-        horizon_end <= known_by,
-    ).select(
-        *POOL_TIME_KEY,
-        "outcome",
-        "return_end_pct",
-        "label_known_at",
-        pl.max_horizontal("label_known_at", horizon_end).alias("label_end"),
-    )
-    known = features.filter(pl.col("known_at") <= pl.col("event_time"))
-    return known.join(usable, on=list(POOL_TIME_KEY), how="inner")
-
-
 def freeze(
     features: pl.LazyFrame,
     labels: pl.LazyFrame,
@@ -143,8 +118,10 @@ def freeze(
     """
     _require_source(features, labels, pools, source, spec)
     names = _require_features(feature_names)
-    chosen = _decisions(features, pools.filter(pl.col("known_at") <= require_utc(known_by)), spec)
-    joined = as_of_join(chosen, labels, known_by=known_by, horizon_hours=spec.horizon_hours)
+    chosen = choose_decisions(features, pools.filter(pl.col("known_at") <= require_utc(known_by)), names, spec)
+    hours = spec.horizon_hours
+    joined = as_of(chosen.lazy(), labels, known_by=known_by, horizon_hours=hours)
+    ended = fates(chosen.lazy(), labels, known_by=known_by, horizon_hours=hours)
     columns = [c for c in HEAD if c != "weight"]
     frame = joined.select(*columns, *names).sort("network", "pool", "event_time").collect()
     _require_sound(frame, names, source)
@@ -158,13 +135,21 @@ def freeze(
         feature_names=names,
         spec=spec,
         frame=weighted,
+        decisions=chosen.lazy().select(*_DECISION).join(ended, on=list(POOL_TIME_KEY)).sort(POOL_TIME_KEY).collect(),
         class_counts=counts,
     )
 
 
-def _decisions(features: pl.LazyFrame, pools: pl.LazyFrame, spec: TrainingSpec) -> pl.LazyFrame:
-    """The first snapshot of each pool at or after each decision age, within the tolerance."""
-    births = pools.select(*POOL_KEY, "base_token", "created_at")
+def choose_decisions(
+    features: pl.LazyFrame, pools: pl.LazyFrame, names: Sequence[str], spec: TrainingSpec
+) -> pl.DataFrame:
+    """The first snapshot of each pool at or after each decision age, within the tolerance, as it was known then.
+
+    Returns:
+        POOL_TIME_KEY, `known_at`, `base_token`, `created_at`, `decision_age_hours` and the features `names`, in no
+        particular order. A pool that was not known itself at the snapshot's time has no decision there.
+    """
+    births = pools.select(*POOL_KEY, "base_token", "created_at", pl.col("known_at").alias("pool_known_at"))
     age = pl.col("event_time") - pl.col("created_at")
     bucket = pl.coalesce(
         pl.when(age >= pl.duration(hours=hours), age < pl.duration(hours=hours + spec.age_tolerance_hours)).then(
@@ -175,10 +160,18 @@ def _decisions(features: pl.LazyFrame, pools: pl.LazyFrame, spec: TrainingSpec) 
     return (
         features.filter(pl.col("known_at") <= pl.col("event_time"))
         .join(births, on=list(POOL_KEY), how="inner")
+        .filter(pl.col("pool_known_at") <= pl.col("event_time"))
         .with_columns(bucket.alias("decision_age_hours"))
         .filter(pl.col("decision_age_hours").is_not_null())
         .filter(pl.col("event_time") == pl.col("event_time").min().over(*POOL_KEY, "decision_age_hours"))
+        .select(*_DECISION, "known_at", "base_token", "created_at", *names)
+        .collect()
     )
+
+
+def pool_numbers(frame: pl.DataFrame) -> Numbers:
+    """A number for each row's pool, from 0 without gaps."""
+    return frame.select(pl.struct("network", "pool").rank("dense") - 1).to_series().to_numpy().astype(np.int64)
 
 
 def _require_source(

@@ -52,6 +52,7 @@ _NUMBERS: Final = {
     "reserve_usd": ("attributes", "reserve_in_usd"),
     "fdv_usd": ("attributes", "fdv_usd"),
     "market_cap_usd": ("attributes", "market_cap_usd"),
+    "lp_burned_pct": ("attributes", "locked_liquidity_percentage"),
     **{f"price_change_{w}_pct": ("attributes", "price_change_percentage", w) for w in API_WINDOWS},
     **{f"volume_{w}_usd": ("attributes", "volume_usd", w) for w in API_WINDOWS},
     **{

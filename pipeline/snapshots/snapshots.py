@@ -130,6 +130,7 @@ def _as_table(columns: dict[str, Reals], followed: pl.DataFrame, visits: Visits,
         (2 * pl.col("quote_reserve") * usd).alias("reserve_usd"),
         *volumes,
         inclusion_probability=1.0,
+        lp_burned_pct=None,
         n_missed=0,
     ).with_columns(known_at="event_time", observed_at="event_time")
     real = pl.col(pl.Float64)

@@ -36,7 +36,16 @@ from pipeline.tables.decided import (
     PREDICTIONS,
     TRAINING_SETS,
 )
-from pipeline.tables.learned import CENSOR_REASONS, FEATURES, LABEL_STATUS, LABELS
+from pipeline.tables.featured import (
+    BAR_MINUTES,
+    EXTRA_COLUMNS,
+    FAMILY_COLUMNS,
+    FAMILY_TABLES,
+    FEATURE_HEAD,
+    FEATURES,
+    TECHNICAL_FIELDS,
+)
+from pipeline.tables.learned import CENSOR_REASONS, LABEL_STATUS, LABELS, MARKET_LABELS
 from pipeline.tables.observed import (
     ANSWERS,
     API_WINDOWS,
@@ -57,8 +66,8 @@ TABLES: Final = {
     t.name: t
     for t in (
         ANSWERS, COLLECTIONS, RAW_POOLS, RESERVES, POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, QUARANTINE,
-        SNAPSHOTS, FEATURES, LABELS, BIN_EXPORTS, TRAINING_SETS, EVALUATIONS, FIGURES, PREDICTIONS, COMPARISONS,
-        DEPLOYMENTS, PARTITIONS,
+        SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS, MARKET_LABELS, BIN_EXPORTS, TRAINING_SETS, EVALUATIONS,
+        FIGURES, PREDICTIONS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
     )
 }  # fmt: skip
 
@@ -77,6 +86,7 @@ def table(name: str) -> Table:
 __all__ = [
     "ANSWERS",
     "API_WINDOWS",
+    "BAR_MINUTES",
     "BIN_EXPORTS",
     "CANDLES",
     "CENSOR_REASONS",
@@ -86,12 +96,17 @@ __all__ = [
     "ENDPOINTS",
     "EVALUATIONS",
     "EVENT_TIME",
+    "EXTRA_COLUMNS",
+    "FAMILY_COLUMNS",
+    "FAMILY_TABLES",
     "FEATURES",
+    "FEATURE_HEAD",
     "FIGURES",
     "HORIZONS_HOURS",
     "KNOWN_AT",
     "LABELS",
     "LABEL_STATUS",
+    "MARKET_LABELS",
     "NETWORK",
     "OUTCOMES",
     "PARTITIONS",
@@ -107,6 +122,7 @@ __all__ = [
     "SNAPSHOTS",
     "SOURCE",
     "TABLES",
+    "TECHNICAL_FIELDS",
     "TOKENS",
     "TRADES",
     "TRAINING_SETS",

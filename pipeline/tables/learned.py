@@ -1,4 +1,4 @@
-"""What is derived for a model: features and labels."""
+"""What became of the pools and of their market: labels."""
 
 from typing import Final
 
@@ -6,7 +6,6 @@ import polars as pl
 
 from pipeline.tables.columns import (
     EVENT_TIME,
-    KNOWN_AT,
     NETWORK,
     OUTCOMES,
     POOL,
@@ -14,49 +13,21 @@ from pipeline.tables.columns import (
     SOURCE,
     Column,
     Table,
-    count_column,
-    flag_column,
     real_column,
     text_column,
     time_column,
 )
 
-FEATURES = Table(
-    "features",
-    "features",
-    "pool, time: what a model may know at that time",
-    (
-        SOURCE, NETWORK, POOL, EVENT_TIME, KNOWN_AT,
-        real_column("reserve_usd", "value of both reserves", "USD", 0),
-        real_column("age_hours", "time since the pool was created", "h", 0),
-        real_column("price_change_5m_pct", "price change over 5 min", "%", -100),
-        real_column("price_change_1h_pct", "price change over 1 h, or since birth if that is later", "%", -100),
-        real_column("price_change_24h_pct", "price change over 24 h, or since birth if that is later", "%", -100),
-        real_column("volume_change_1h_pct", "traded value of the last hour against the hour before", "%", -100),
-        real_column("volume_change_24h_pct", "traded value of the last 24 h against the 24 h before", "%", -100),
-        real_column("buy_pressure_1h", "share of purchases among the trades of the last hour", "1", 0, 1),
-        real_column("price_velocity", "mean price change per hour over the last hour", "%/h"),
-        real_column("volume_acceleration", "traded value of 5 min against the mean 5 min of the last hour", "1", 0),
-        real_column("liquidity_trend", "reserve now against the reserve an hour before", "%", -100),
-        flag_column("has_volume_spike", "the last 5 min traded at least three times the hour's mean"),
-        flag_column("is_pumping", "price up over 10 % in 5 min with most trades purchases"),
-        flag_column("is_dumping", "price down over 10 % in 5 min with most trades sales"),
-        real_column("volume_1h_usd", "traded value of the last hour", "USD", 0),
-        real_column("volume_24h_usd", "traded value of the last 24 h", "USD", 0),
-        count_column("n_buys_1h", "purchases in the last hour", nullable=True),
-        count_column("n_sells_1h", "sales in the last hour", nullable=True),
-        count_column("n_trades_24h", "trades in the last 24 h", nullable=True),
-        real_column("turnover_1h", "traded value of the last hour over the reserve", "1", 0),
-        real_column("price_drawdown_24h_pct", "price against the highest snapshot of the last 24 h", "%", -100, 0),
-        real_column("reserve_drawdown_24h_pct", "reserve against the largest snapshot of the last 24 h", "%", -100, 0),
-    ),
-    key=POOL_TIME_KEY,
-)  # fmt: skip
-
 LABEL_STATUS: Final = ("labelled", "censored", "pending")
 CENSOR_REASONS: Final = (
     "no_price_at_decision", "no_observation_at_horizon", "clock_stood_still", "reserve_not_observed",
+    "seen_too_rarely", "stopped_answering",
 )  # fmt: skip
+RUG_KINDS: Final = ("drained", "dumped", "both")
+DIRECTIONS: Final = ("up", "down", "flat")
+MARKET_KINDS: Final = ("regime", "rotation")
+MARKET_VALUES: Final = ("bull", "bear", "sideways", "into_base", "into_pools", "none")
+MARKET_CENSOR_REASONS: Final = ("too_few_bars", "too_few_pools", "base_price_constant", "base_price_not_observed")
 
 LABELS = Table(
     "labels",
@@ -74,11 +45,40 @@ LABELS = Table(
         time_column("peak_at", "when the peak could first be seen", nullable=True),
         time_column("trough_at", "when the trough could first be seen", nullable=True),
         time_column("rug_at", "when the rug could first be seen", nullable=True),
+        text_column("rug_kind", "the reserve was drained, the price dumped, or both, at that moment; null: no rug",
+                    nullable=True, values=RUG_KINDS),
         text_column("first_touch", "which barrier was met first", nullable=True, values=("upper", "lower", "vertical")),
         time_column("first_touch_at", "when it could first be seen", nullable=True),
         Column("touch_resolution_s", pl.Int32(), "how finely a touch could be seen", "s", nullable=True, minimum=0),
+        real_column("return_executable_pct", "return of the spec's position after impact, fees and one snapshot of "
+                    "latency; in quote tokens", "%", -100),
+        time_column("executable_entry_at", "the snapshot at which that position is bought", nullable=True),
+        text_column("direction", "up, down, or flat within the stable band", nullable=True, values=DIRECTIONS),
+        real_column("direction_confidence", "how sure the window's mean bar return differs from nothing", "1", 0, 1),
+        real_column("average_uniqueness", "mean over the window of 1 / labels of the pool and horizon alive then",
+                    "1", 0, 1),
         time_column("label_known_at", "when the last observation the label needed arrived", nullable=True),
     ),
     key=(*POOL_TIME_KEY, "horizon_hours"),
+    as_of="label_known_at",
+)  # fmt: skip
+
+MARKET_LABELS = Table(
+    "market_labels",
+    "labels",
+    "network, hour, kind: where the market as a whole went after it, and since when we know",
+    (
+        SOURCE, NETWORK, EVENT_TIME,
+        text_column("kind", "regime: the pool index; rotation: the base asset against it", values=MARKET_KINDS),
+        Column("horizon_hours", pl.Int32(), "how far ahead the label looks", "h", minimum=1),
+        text_column("status", "labelled, censored (with its reason) or still pending", values=LABEL_STATUS),
+        text_column("censor_reason", "why there is no value", nullable=True, values=MARKET_CENSOR_REASONS),
+        text_column("value", "what the market did", nullable=True, values=MARKET_VALUES),
+        real_column("return_pct", "regime: change of the index; rotation: of the base asset against the index", "%",
+                    -100),
+        real_column("confidence", "how sure the window's mean return differs from nothing", "1", 0, 1),
+        time_column("label_known_at", "when the last observation the label needed arrived", nullable=True),
+    ),
+    key=("source", "network", "event_time", "kind"),
     as_of="label_known_at",
 )  # fmt: skip

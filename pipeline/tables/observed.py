@@ -86,6 +86,7 @@ RAW_POOLS = Table(
         real_column("reserve_usd", "value of both reserves", "USD", 0),
         real_column("fdv_usd", "fully diluted value of the base token", "USD", 0),
         real_column("market_cap_usd", "market capitalisation of the base token", "USD", 0),
+        real_column("lp_burned_pct", "share of the liquidity tokens that is burned or locked", "%", 0, 100),
         *(real_column(n, m, "%", -100) for n, m in _windowed("price_change", "_pct", "price change", API_WINDOWS)),
         *(real_column(n, m, "USD", 0) for n, m in _windowed("volume", "_usd", "traded value", API_WINDOWS)),
         *(count_column(n, m, nullable=True)
@@ -288,6 +289,7 @@ SNAPSHOTS = Table(
         real_column("base_reserve", "base tokens in the pool", "tokens", 0),
         real_column("quote_reserve", "quote tokens in the pool", "tokens", 0),
         real_column("reserve_usd", "value of both reserves", "USD", 0),
+        real_column("lp_burned_pct", "share of the liquidity tokens that is burned or locked", "%", 0, 100),
         *(real_column(n, m, "%", -100)
           for n, m in _windowed("price_change", "_pct", "price change, or since birth if that is later")),
         *(real_column(n, m, "USD", 0) for n, m in _windowed("volume", "_usd", "traded value")),

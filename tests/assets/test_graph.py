@@ -12,7 +12,7 @@ from assets.checks import GUARDED
 from pipeline.definitions import defs
 from pipeline.graph import graph_lines, graph_nodes
 from pipeline.pools.collecting_spec import CollectionSpec
-from pipeline.tables import TABLES
+from pipeline.tables import FAMILY_TABLES, TABLES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "graph.txt"
@@ -41,7 +41,10 @@ def test_an_asset_explains_itself(name: str) -> None:
     assert spec.group_name in {"pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions"}
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(SPECS) if name != "outcome_model"])
+WITHOUT_TABLE = {"outcome_model", "features_report", "labels_report"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SPECS) - WITHOUT_TABLE))
 def test_an_asset_that_writes_a_table_states_grain_key_and_columns(name: str) -> None:
     spec = SPECS[name]
     assert "**Grain**" in str(spec.description)
@@ -82,6 +85,7 @@ def test_what_follows_time_is_partitioned_by_hour() -> None:
     hourly = {name for name, node in NODES.items() if node["partitions"] == "hourly"}
     assert hourly == {
         "raw_pools", "tokens", "trades", "raw_candles", "reserves", "candles", "snapshots", "features", "labels",
+        "market_labels", *(target.name for target in FAMILY_TABLES.values()),
     }  # fmt: skip
 
 

@@ -149,6 +149,7 @@ BAR = {
     "low <= open": ("open", -1.0),
     "low <= close": ("close", -1.0),
 }
+LATE = START + timedelta(days=400)
 BREAKS: dict[str, dict[str, tuple[str, object]]] = {
     "reserves": {"base_reserve_before is set if and only if quote_reserve_before is": ("quote_reserve_before", None)},
     "answers": {"asked_at <= event_time": ("event_time", LONG_AGO)},
@@ -173,6 +174,14 @@ BREAKS: dict[str, dict[str, tuple[str, object]]] = {
         "outcome is set if and only if status is labelled": ("status", "pending"),
         "censor_reason is set if and only if status is censored": ("status", "pending"),
         "return_trough_pct <= return_peak_pct": ("return_trough_pct", 1e9),
+        "rug_kind is set if and only if the outcome is RUG": ("rug_kind", "both"),
+        "event_time <= executable_entry_at": ("executable_entry_at", LONG_AGO),
+    },
+    "market_labels": {
+        "value is set if and only if status is labelled": ("status", "pending"),
+        "censor_reason is set if and only if status is censored": ("status", "labelled"),
+        "label_known_at is set if and only if status is labelled": ("label_known_at", LATE),
+        "a regime is bull, bear or sideways, a rotation into_base, into_pools or none": ("value", "bull"),
     },
     "bin_exports": {"first_time <= last_time": ("last_time", LONG_AGO)},
     "training_sets": {"first_time <= last_time": ("last_time", LONG_AGO)},

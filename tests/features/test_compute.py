@@ -1,20 +1,22 @@
 """Worked cases of looking back, the table that comes out, and bad input."""
 
+from dataclasses import replace
 from datetime import timedelta
 
-import feature_battery as battery
 import polars as pl
 import pytest
+from battery_market import SPAN, START, market
 from polars.testing import assert_frame_equal
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
 from pipeline.errors import InputError
-from pipeline.features.compute import LOOK_BACK, REGISTRY, compute_features
+from pipeline.features.compute import compute_columns, compute_family, compute_features, join_families
+from pipeline.features.registry import FAMILIES, LOOK_BACK, REGISTRY
+from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
-from pipeline.tables import FEATURES, SNAPSHOTS
+from pipeline.tables import FAMILY_TABLES, FEATURES, SNAPSHOTS
 
 SPEC = FeaturesSpec()
-START = battery.START
 COUNTS = {name: dtype for name, dtype in SNAPSHOTS.schema.items() if name.startswith("n_")}
 
 
@@ -30,8 +32,13 @@ def seen(at_minutes, *, born=START, **columns):
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SNAPSHOTS.schema.items())
 
 
+def computed(frame, names=tuple(REGISTRY)):
+    """Features of snapshots alone."""
+    return compute_columns(Sources(frame.lazy()), SPAN, SPEC, [REGISTRY[name] for name in names])
+
+
 def values(frame, name):
-    return compute_features(frame, battery.SPAN, SPEC)[name].to_list()
+    return computed(frame, [name])[name].to_list()
 
 
 def test_a_value_from_an_hour_before_is_the_latest_snapshot_up_to_then():
@@ -53,7 +60,7 @@ def test_a_snapshot_after_that_time_does_not_count_however_near():
 
 def test_a_snapshot_before_its_pools_birth_has_no_age_and_no_rates():
     frame = seen([5], born=START + HOUR, price_change_h1_pct=[6.0], volume_m5_usd=[1.0], volume_h1_usd=[1.0])
-    row = compute_features(frame, battery.SPAN, SPEC).row(0, named=True)
+    row = computed(frame).row(0, named=True)
     assert {row[n] for n in ("age_hours", "price_velocity", "volume_acceleration", "has_volume_spike")} == {None}
 
 
@@ -80,7 +87,7 @@ def test_drawdown_looks_at_the_last_day_and_forgets_the_moment_a_day_ago():
 def test_nobody_trading_leaves_buy_pressure_open_but_is_no_spike():
     trades = {name: [0] for name in COUNTS}
     frame = seen([600], price_change_m5_pct=[0.0], volume_m5_usd=[0.0], volume_h1_usd=[0.0], **trades)
-    row = compute_features(frame, battery.SPAN, SPEC).row(0, named=True)
+    row = computed(frame).row(0, named=True)
     assert (row["buy_pressure_1h"], row["volume_acceleration"]) == (None, None)
     assert (row["has_volume_spike"], row["is_pumping"], row["n_trades_24h"]) == (False, False, 0)
 
@@ -112,46 +119,70 @@ def test_a_pump_and_a_dump_need_price_and_side():
 
 
 def test_what_comes_out_is_the_table_one_row_a_snapshot_known_when_the_snapshot_was():
-    frame = battery.market(3).with_columns(pl.col("event_time").dt.offset_by("2m").alias("known_at"))
-    found = compute_features(frame.lazy(), battery.SPAN, SPEC)
+    world = market(3)
+    late = world.snapshots.with_columns(pl.col("event_time").dt.offset_by("2m").alias("known_at"))
+    found = compute_features(replace(world, snapshots=late).sources(), SPAN, SPEC)
     assert found.schema == FEATURES.schema
-    assert found.height == frame.height
+    assert found.height == late.height
     assert (found["known_at"] - found["event_time"]).unique().to_list() == [2 * MINUTE]
 
 
 def test_a_span_cut_into_pieces_gives_the_rows_of_the_whole():
-    frame = battery.market(4)
+    world = market(4)
     span = Span(START, START + 30 * HOUR)
-    needed = pl.col("event_time")
     pieces = [
-        compute_features(frame.filter(needed >= piece.start - LOOK_BACK, needed < piece.end), piece, SPEC)
+        compute_features(world.learned_from(piece.start - LOOK_BACK).sources(), piece, SPEC)
         for piece in span.pieces(5 * HOUR)
     ]
-    whole = compute_features(frame, span, SPEC)
-    assert_frame_equal(pl.concat(pieces).sort("pool", "event_time"), whole, check_exact=True)
+    whole = compute_features(world.sources(), span, SPEC)
+    assert_frame_equal(pl.concat(pieces).sort("pool", "event_time"), whole, rel_tol=1e-9)
     assert whole.height > 30
 
 
+def test_the_families_joined_are_the_features():
+    sources = market(5).sources()
+    families = {family: compute_family(family, sources, SPAN, SPEC) for family in FAMILIES}
+    assert {family: frame.schema for family, frame in families.items()} == {
+        family: table.schema for family, table in FAMILY_TABLES.items()
+    }
+    assert_frame_equal(join_families(families), compute_features(sources, SPAN, SPEC))
+
+
+def test_families_that_do_not_know_the_same_snapshots_are_not_joined():
+    sources = market(5).sources()
+    families = {family: compute_family(family, sources, SPAN, SPEC) for family in FAMILIES}
+    families["activity"] = families["activity"].head(-1)
+    with pytest.raises(InputError, match="'activity'"):
+        join_families(families)
+
+
 def test_no_snapshots_give_an_empty_table():
-    assert_frame_equal(compute_features(SNAPSHOTS.empty(), battery.SPAN, SPEC), FEATURES.empty())
-    late = Span(battery.SPAN.end + 9 * DAY, battery.SPAN.end + 10 * DAY)
-    assert_frame_equal(compute_features(battery.market(1), late, SPEC), FEATURES.empty())
+    assert_frame_equal(compute_features(Sources(SNAPSHOTS.empty().lazy()), SPAN, SPEC), FEATURES.empty())
+    late = Span(SPAN.end + 9 * DAY, SPAN.end + 10 * DAY)
+    assert_frame_equal(compute_features(market(1).sources(), late, SPEC), FEATURES.empty())
 
 
 def test_two_truths_about_one_moment_are_refused():
     frame = seen([5], reserve_usd=[1.0])
     other = frame.with_columns(reserve_usd=2.0)
     with pytest.raises(InputError, match="contradict"):
-        compute_features(pl.concat([frame, other]), battery.SPAN, SPEC)
+        computed(pl.concat([frame, other]))
 
 
 def test_a_frame_without_a_key_is_refused():
     with pytest.raises(InputError, match="event_time"):
-        compute_features(battery.market(1).drop("event_time"), battery.SPAN, SPEC)
+        computed(market(1).snapshots.drop("event_time"))
 
 
 def test_every_family_says_what_a_snapshot_born_this_moment_lacks():
-    found = compute_features(seen([0]), battery.SPAN, SPEC).row(0, named=True)
-    assert found["age_hours"] == 0.0
-    assert {found[name] for name in REGISTRY if name != "age_hours"} == {None}
+    found = computed(seen([0])).row(0, named=True)
+    # Its age is known, and that alone earns risk points: all of those that can be earned by what is known.
+    assert (found["age_hours"], found["risk_score"]) == (0.0, 100.0)
+    assert {found[name] for name in REGISTRY if name not in {"age_hours", "risk_score"}} == {None}
     assert found["known_at"] - START == timedelta(0)
+
+
+def test_what_is_unknown_neither_raises_the_risk_nor_lowers_it():
+    # 25 points for a small reserve of 25 + 10 that are known; an hour old is not young any more.
+    assert values(seen([60], reserve_usd=[10.0]), "risk_score") == pytest.approx([100 * 25 / 35])
+    assert values(seen([60], reserve_usd=[10.0], lp_burned_pct=[99.0]), "risk_score") == pytest.approx([100 * 25 / 50])

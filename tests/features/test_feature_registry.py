@@ -3,20 +3,28 @@
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from types import ModuleType
 
-import polars as pl
 import pytest
 
-from pipeline.calendars import DAY, HOUR, MINUTE
+from pipeline.calendars import DAY, HOUR
 from pipeline.errors import UsageError
-from pipeline.features import core, registry, trends
-from pipeline.features.compute import FEATURE_NAMES, LOOK_BACK, REGISTRY, feature_set_hash
-from pipeline.features.feature import Example, Lagged, feature, now
-from pipeline.features.registry import collect
-from pipeline.features.spec import FeaturesSpec
-from pipeline.tables import FEATURES
+from pipeline.features import core, from_index, registry, trends
+from pipeline.features.feature import Example, feature
+from pipeline.features.inputs import Lagged, now
+from pipeline.features.registry import (
+    FAMILIES,
+    FEATURE_NAMES,
+    LOOK_BACK,
+    REGISTRY,
+    collect,
+    feature_set_hash,
+    features_of,
+    look_backs,
+    named,
+)
+from pipeline.features.spec import FeaturesSpec, RiskPoints
+from pipeline.tables import FAMILY_COLUMNS, FEATURES
 
 ALL = tuple(REGISTRY.values())
 
@@ -27,9 +35,31 @@ def test_the_registry_has_the_tables_feature_columns_in_the_tables_order():
     assert all(name == found.name for name, found in REGISTRY.items())
 
 
+def test_the_snapshot_model_has_its_28_features():
+    n_features = {family: len(features_of(family)) for family in FAMILIES}
+    model = {"core": 9, "momentum": 6, "smart_money": 3, "trends": 6, "patterns": 3, "sentiment": 3}
+    assert {family: n_features[family] for family in model} == model  # two of the trends are drawdowns, beside the 28
+    assert n_features["technical"] == 3 * 23
+
+
 def test_the_look_back_covers_the_furthest_feature_and_the_tolerance():
-    assert LOOK_BACK == DAY + 15 * MINUTE
-    assert max(found.look_back for found in ALL) == DAY
+    spec = FeaturesSpec()
+    reach = look_backs(ALL, spec)
+    assert reach["snapshots"] == from_index.reach(spec)
+    assert look_backs(features_of("trends"), spec)["snapshots"] == DAY + spec.lag_tolerance
+    assert reach["tokens"] == HOUR + spec.token_tolerance
+    assert reach["candles"] >= 7 * DAY
+    assert reach["trades"] >= 7 * DAY
+    assert max(reach.values()) == LOOK_BACK
+    assert look_backs([REGISTRY["reserve_usd"]], spec) == {"snapshots": spec.lag_tolerance}
+
+
+def test_a_name_or_family_there_is_not_is_refused_with_what_there_is():
+    assert named("rsi_5m").family == "technical"
+    with pytest.raises(UsageError, match="no feature 'rsi'"):
+        named("rsi")
+    with pytest.raises(UsageError, match="no family"):
+        features_of("astrology")
 
 
 def test_the_hash_is_the_same_in_another_process():
@@ -45,39 +75,36 @@ def changed(position, **parts):
 @pytest.mark.parametrize(
     "features",
     [
-        changed(0, formula=lambda _: pl.col("reserve_usd") * 2),
-        changed(0, name="another"),
-        changed(0, family="trends"),
-        changed(0, look_back=HOUR),
+        changed(0, formula=lambda x, _: x["reserve_usd"] * 2),
+        changed(0, inputs=now("price_usd")),
         changed(5, inputs=(*ALL[5].inputs, Lagged("reserve_usd", HOUR))),
         ALL[1:],
     ],
-    ids=["formula", "name", "family", "look-back", "inputs", "fewer"],
+    ids=["formula", "input", "inputs", "fewer"],
 )
 def test_the_hash_changes_with_any_part_of_a_feature(features):
-    if features[0].name == "another":
-        with pytest.raises(UsageError):
-            feature_set_hash(features=features)
-    else:
-        assert feature_set_hash(features=features) != feature_set_hash()
+    assert feature_set_hash(features=features) != feature_set_hash()
 
 
 def test_the_hash_changes_with_a_threshold_and_not_with_words():
     assert feature_set_hash(FeaturesSpec(spike_ratio=4.0)) != feature_set_hash(FeaturesSpec())
     assert feature_set_hash(FeaturesSpec(lag_tolerance_minutes=20)) != feature_set_hash()
+    assert feature_set_hash(FeaturesSpec(risk=RiskPoints(young=11.0))) != feature_set_hash()
     assert feature_set_hash(features=changed(0, null_rule="said otherwise")) == feature_set_hash()
 
 
-def test_the_hash_changes_with_the_code_that_looks_back(monkeypatch):
-    before = feature_set_hash()
-    monkeypatch.setattr(registry, "steps", core)
+def test_the_hash_changes_with_the_code_of_an_engine(monkeypatch):
+    before, code = feature_set_hash(), registry._engines_code()
+    assert {"from_snapshots", "from_tokens", "inputs", "engine"} <= set(code)
+    assert not {name for name in code if name.startswith("online") or name in FAMILIES}
+    monkeypatch.setattr(registry, "_engines_code", lambda: {**code, "from_tokens": "other"})
     assert feature_set_hash() != before
 
 
-def test_a_modules_code_is_the_same_whatever_its_docstrings_say(monkeypatch):
+def test_a_modules_code_is_the_same_whatever_its_docstrings_say(tmp_path):
     def code(source):
-        monkeypatch.setattr(registry.inspect, "getsource", lambda _: source)
-        return registry._code(core)
+        (tmp_path / "module.py").write_text(source)
+        return registry._code(tmp_path / "module.py")
 
     assert code('"""One."""\nx = 1  # why') == code('"""Two."""\nx = 1')
     assert code("x = 1") != code("x = 2")
@@ -87,26 +114,31 @@ def test_a_feature_defined_twice_or_nowhere_is_refused():
     twin = ModuleType("twin")
     twin.reserve_usd = replace(core.reserve_usd, null_rule="a twin")
     with pytest.raises(UsageError, match="twice"):
-        collect((core, twin))
+        collect((core, twin), {"core": FAMILY_COLUMNS["core"]})
     with pytest.raises(UsageError, match="no family defines"):
-        collect((core, trends))
+        collect((core, trends), FAMILY_COLUMNS)
 
 
 @pytest.mark.parametrize(
-    ("name", "inputs", "look_back", "given", "said"),
+    ("name", "given", "said"),
+    [("no_such_feature", {"reserve_usd": 1.0}, "no column"), ("reserve_usd", {}, "example")],
+)
+def test_a_definition_that_contradicts_itself_or_the_tables_is_refused(name, given, said):
+    with pytest.raises(UsageError, match=said):
+        feature(name, family="core", inputs=now("reserve_usd"), null_rule="", example=Example(given, None))
+
+
+@pytest.mark.parametrize(
+    "wrong",
     [
-        ("no_such_feature", now("reserve_usd"), timedelta(0), {"reserve_usd": 1.0}, "no column"),
-        ("reserve_usd", now("no_such_input"), timedelta(0), {"no_such_input": 1.0}, "no column"),
-        ("reserve_usd", now("reserve_usd"), HOUR, {"reserve_usd": 1.0}, "look-back"),
-        ("reserve_usd", now("reserve_usd"), timedelta(0), {}, "example"),
+        {"spike_ratio": 0.0},
+        {"majority": 1.0},
+        {"lag_tolerance_minutes": -1},
+        {"stale_bars": 0},
+        {"min_returns": 2},
+        {"smart_win_share": 0.0},
     ],
 )
-def test_a_definition_that_contradicts_itself_or_the_tables_is_refused(name, inputs, look_back, given, said):
-    with pytest.raises(UsageError, match=said):
-        feature(name, family="core", inputs=inputs, look_back=look_back, null_rule="", example=Example(given, None))
-
-
-@pytest.mark.parametrize("wrong", [{"spike_ratio": 0.0}, {"majority": 1.0}, {"lag_tolerance_minutes": -1}])
 def test_thresholds_without_meaning_are_refused(wrong):
     with pytest.raises(UsageError):
         FeaturesSpec(**wrong)

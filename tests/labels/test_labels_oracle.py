@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_oracle import expected
 from labelled_paths import (
     BAR,
     NETWORK,
@@ -16,7 +17,6 @@ from labelled_paths import (
     Case,
     candles_of,
     decisions_of,
-    expected,
     label,
     pools_of,
     stills_of,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from model_rows import BIRTH, NAMES, SOURCE, SPEC, frozen, tables, training_set
 
 from pipeline.errors import InputError, UsageError
-from pipeline.models.training_set import as_of_join, freeze
+from pipeline.models.as_of import as_of
+from pipeline.models.training_set import freeze
 
 
 def test_there_is_one_row_a_pool_and_decision_age():
@@ -60,6 +61,27 @@ def test_a_feature_known_after_its_decision_is_left_out():
     assert frozen(made | {"features": made["features"].with_columns(known_at=late)}).n_pools == 9
 
 
+def test_a_pool_that_was_not_known_at_the_decision_has_none():
+    made = tables(10)
+    late = pl.when(pl.col("pool") == "0x0003").then(pl.col("known_at") + timedelta(hours=3)).otherwise("known_at")
+    found = frozen(made | {"pools": made["pools"].with_columns(late.alias("known_at"))})
+    assert found.frame.filter(pl.col("pool") == "0x0003")["decision_age_hours"].to_list() == [4, 8, 16]
+    assert found.n_pools == 10
+
+
+def test_every_decision_is_kept_with_its_fate_and_the_labelled_ones_are_the_rows():
+    made = tables(10)
+    status = pl.when(pl.col("pool") == "0x0001").then(pl.lit("censored")).otherwise("status").alias("status")
+    missing = made["labels"].with_columns(status).filter(pl.col("pool") != "0x0002")
+    found = frozen(made | {"labels": missing}, known_by=BIRTH + timedelta(hours=40))
+    fates = dict(found.decisions["fate"].value_counts().iter_rows())
+    assert found.decisions.height == 50
+    assert fates["labelled"] == found.n_rows
+    assert fates["censored"] == 5
+    assert fates["absent"] == 4  # the fifth is not over: it is pending
+    assert fates["pending"] == 50 - 9 - found.n_rows
+
+
 def test_labels_that_are_not_known_yet_are_left_out():
     known_by = BIRTH + timedelta(hours=27)
     found = frozen(tables(10), known_by=known_by).frame
@@ -71,7 +93,7 @@ def test_a_rug_known_early_waits_for_its_horizon_like_every_other_label():
     made = tables(10)
     early = made["labels"].with_columns(label_known_at=pl.col("event_time") + pl.duration(minutes=5))
     known_by = BIRTH + timedelta(hours=27)
-    joined = as_of_join(made["features"], early, known_by=known_by, horizon_hours=24).collect()
+    joined = as_of(made["features"], early, known_by=known_by, horizon_hours=24).collect()
     assert joined["event_time"].max() <= known_by - timedelta(hours=24)
     assert (joined["label_end"] == joined["event_time"] + timedelta(hours=24)).all()
 

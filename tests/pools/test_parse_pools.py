@@ -37,6 +37,7 @@ def test_a_sound_record_becomes_a_row_with_every_number_as_told() -> None:
         "name": "COIN7 / WETH", "price_quote": 0.0000001195425779, "price_usd": 2.5735985211073498e-05,
         "quote_price_usd": 215.28718598574025, "base_reserve": 21341.2567581564, "quote_reserve": 54447706.143913,
         "reserve_usd": 13118.8683, "fdv_usd": 26713.56172, "market_cap_usd": None,
+        "lp_burned_pct": 99.5,
         "price_change_m5_pct": 0.853, "price_change_h24_pct": 5.853, "volume_m5_usd": 8117.5317629427,
         "volume_h24_usd": 58117.5317629427, "n_buys_m5": 9, "n_buys_h24": 14, "n_sells_h1": 3, "n_buyers_m30": 5,
         "n_sellers_h6": 2,

@@ -44,6 +44,7 @@ POOL_FIELDS = {
     "reserve_usd": Field(("attributes", "reserve_in_usd")),
     "fdv_usd": Field(("attributes", "fdv_usd")),
     "market_cap_usd": Field(("attributes", "market_cap_usd")),
+    "lp_burned_pct": Field(("attributes", "locked_liquidity_percentage"), high=100.0),
 }
 for _w in _WINDOWS:
     POOL_FIELDS[f"price_change_{_w}_pct"] = Field(("attributes", "price_change_percentage", _w), low=-100.0)

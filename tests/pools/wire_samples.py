@@ -37,6 +37,7 @@ def pool_record(number: int = 1, network: str = "eth", **attributes: Any) -> Poo
         "pool_created_at": "2025-09-08T20:09:26Z",
         "fdv_usd": "26713.56172",
         "market_cap_usd": None,
+        "locked_liquidity_percentage": "99.5",
         "price_change_percentage": {w: f"{i}.853" for i, w in enumerate(WINDOWS)},
         "transactions": {w: {"buys": 9 + i, "sells": 3, "buyers": 5, "sellers": 2} for i, w in enumerate(WINDOWS)},
         "volume_usd": {w: f"{i}8117.5317629427" for i, w in enumerate(WINDOWS)},

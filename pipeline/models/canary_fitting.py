@@ -1,0 +1,84 @@
+"""The fitting canary: whatever is fitted before a model must not know the rows it is tested on.
+
+Belongs here: disturbing test rows and watching what changes elsewhere. That finds a scaler, an imputer, an encoding
+or a selection that was fitted on all rows, whatever it is made of. Stays out: the transformations themselves.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pipeline.models.canary_report import CanaryResult, counted
+from pipeline.models.splits import Mask, Rows, Split
+from pipeline.models.training_set import TrainingSet
+from pipeline.tables import OUTCOMES
+
+type Prepare = Callable[[pl.DataFrame, Rows], pl.DataFrame]
+"""Fits on the training rows (numbers) of a set's frame and gives every row of the frame as a model would get it."""
+
+_FAR: Final = 1e6
+"""How far a disturbed value may move, in its column's own unit or in multiples of itself."""
+
+
+def check_fitting(training_set: TrainingSet, split: Split, name: str, prepare: Prepare) -> CanaryResult:
+    """What is prepared for one row must not depend on the rows that are tested.
+
+    Three times some rows that are not trained on are disturbed: all features and labels of them (no training row may
+    change), the labels of them alone (no row at all may change), and the features of half of them (no other row may
+    change). Changes are told to the last bit, so there is no false alarm.
+    """
+    frame, rng = training_set.frame, np.random.default_rng(training_set.spec.seed)
+    is_test = np.ones(frame.height, np.bool_)
+    is_test[split.train] = False
+    is_half = is_test & (rng.random(frame.height) < 0.5)
+    names = list(training_set.feature_names)
+    relabelled = disturb_labels(frame, is_test, rng)
+    before = prepare(frame, split.train)
+
+    def changed(disturbed: pl.DataFrame, watched: Mask) -> int:
+        after = prepare(disturbed, split.train).rename(lambda name: f"{name}__after")
+        both = pl.concat([before, after], how="horizontal").filter(pl.Series(watched))
+        return sum(both.select(pl.col(c).ne_missing(pl.col(f"{c}__after")).sum() for c in before.columns).row(0))
+
+    faults = {
+        "values of training rows that change with test rows": changed(
+            disturb_features(relabelled, names, is_test, rng), ~is_test
+        ),
+        "values that change with labels of test rows": changed(relabelled, np.ones_like(is_test)),
+        "values of test rows that change with other test rows": changed(
+            disturb_features(frame, names, is_half, rng), ~is_half
+        ),
+    }
+    return counted(f"fitting_{name}", int(is_test.sum()), "test rows disturbed", faults)
+
+
+def disturb_features(frame: pl.DataFrame, names: list[str], rows: Mask, rng: np.random.Generator) -> pl.DataFrame:
+    """The frame with other features in some rows: numbers far off, flags turned round, some nulls filled or made."""
+    is_hit = pl.lit(pl.Series(rows))
+    columns = []
+    for name in names:
+        column = pl.col(name)
+        if frame.schema[name] == pl.Boolean:
+            moved: pl.Expr = ~column.fill_null(value=False)
+        else:
+            shift = pl.lit(pl.Series(rng.uniform(1, _FAR, frame.height)))
+            moved = (column.fill_null(0).cast(pl.Float64) * shift + shift).cast(frame.schema[name])
+        is_null = pl.lit(pl.Series(rng.random(frame.height) < 0.1))
+        columns.append(pl.when(is_hit & is_null).then(None).when(is_hit).then(moved).otherwise(column).alias(name))
+    return frame.with_columns(columns)
+
+
+def disturb_labels(frame: pl.DataFrame, rows: Mask, rng: np.random.Generator) -> pl.DataFrame:
+    """The frame with another outcome, return and weight in some rows."""
+    is_hit = pl.lit(pl.Series(rows))
+    others = pl.Series([OUTCOMES[k] for k in rng.integers(0, len(OUTCOMES), frame.height)])
+    drawn = {
+        "outcome": pl.lit(others),
+        "return_end_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, frame.height))),
+        "weight": pl.lit(pl.Series(rng.uniform(0, 1, frame.height))),
+    }
+    return frame.with_columns(
+        pl.when(is_hit).then(value).otherwise(pl.col(name)).alias(name) for name, value in drawn.items()
+    )
