@@ -10,7 +10,7 @@ import polars as pl
 from assets.hours import hourly_asset, refreshed
 from pipeline.calendars import Span
 from pipeline.features.compute import compute_family, join_families
-from pipeline.features.extra_indicators import require_in_vocabulary
+from pipeline.features.engines.extra_indicators import require_in_vocabulary
 from pipeline.features.feature import Family
 from pipeline.features.registry import FAMILIES, features_of, look_backs
 from pipeline.features.sources import Sources
@@ -21,10 +21,13 @@ from pipeline.tables import FAMILY_TABLES, POOLS, table
 
 SPEC = FeaturesSpec()
 require_in_vocabulary(SPEC)
-ONLINE = ("online", "online_bars", "online_index", "online_market_bars", "online_snapshots", "online_tokens",
-          "online_trades")  # fmt: skip
+APART = (
+    "catalogue", "online", "online_bars", "online_first_hour", "online_index", "online_indicators",
+    "online_market_bars", "online_snapshots", "online_tokens", "online_trades", "online_volume", "online_wilder",
+    "plots",
+)  # fmt: skip
 """Modules that no stored row depends on."""
-CODE = code_of("features", SPEC, without=ONLINE)
+CODE = code_of("features", SPEC, without=APART)
 REACH = {family: look_backs(features_of(family), SPEC) for family in FAMILIES}
 """How far back each family reads each table."""
 RECIPES = {

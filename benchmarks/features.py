@@ -25,11 +25,11 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.calendars import MINUTE
-from pipeline.features.bars import five_minute_bars, longer_bars, numbered_pools
 from pipeline.features.engine import Event, micros
-from pipeline.features.indicators import FIELDS, over_history
+from pipeline.features.engines.bars import five_minute_bars, longer_bars, numbered_pools
+from pipeline.features.engines.indicators import FIELDS, over_history
+from pipeline.features.engines.online_bars import OnlineBars
 from pipeline.features.inputs import OfBar
-from pipeline.features.online_bars import OnlineBars
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import BAR_MINUTES
 from pipeline.tables import UTC as UTC_TIME

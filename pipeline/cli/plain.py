@@ -17,7 +17,7 @@ from pipeline.calendars import DAY, Span
 from pipeline.errors import InputError, UsageError
 from pipeline.features.compute import compute_columns
 from pipeline.features.engine import POOL_RUN
-from pipeline.features.extra_indicators import attach_extra
+from pipeline.features.engines.extra_indicators import attach_extra
 from pipeline.features.feature import Feature
 from pipeline.features.inputs import OfBar, OfIndex, Untold
 from pipeline.features.registry import FAMILIES, features_of

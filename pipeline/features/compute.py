@@ -11,9 +11,9 @@ import polars as pl
 
 from pipeline.calendars import Span
 from pipeline.errors import InputError
-from pipeline.features.engines import ENGINES
+from pipeline.features.engine_list import ENGINES
+from pipeline.features.engines.from_snapshots import snapshot_rows
 from pipeline.features.feature import Feature
-from pipeline.features.from_snapshots import snapshot_rows
 from pipeline.features.inputs import EngineName
 from pipeline.features.registry import FAMILIES, REGISTRY, features_of
 from pipeline.features.sources import Sources

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.features.engine import Event, Online, Scalar, micros
-from pipeline.features.engines import ENGINES
+from pipeline.features.engine_list import ENGINES
 from pipeline.features.feature import Feature
 from pipeline.features.inputs import EngineName
 from pipeline.features.registry import REGISTRY

@@ -15,7 +15,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final, get_args
 
 from pipeline.errors import UsageError
-from pipeline.features import (
+from pipeline.features.engine_list import ENGINES
+from pipeline.features.families import (
     activity,
     core,
     correlation,
@@ -28,7 +29,6 @@ from pipeline.features import (
     technical,
     trends,
 )
-from pipeline.features.engines import ENGINES
 from pipeline.features.feature import Family, Feature
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import FAMILY_COLUMNS, SNAPSHOTS, TOKENS
@@ -115,10 +115,11 @@ def _code(file: Path) -> str:
 
 
 def _engines_code() -> dict[str, str]:
-    """The code by which inputs are computed over history: everything here but formulas, lists and the online half."""
-    apart = {*FAMILIES, "__init__", "registry", "compute", "extra_indicators", "sources", "feature"}
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return {f.stem: _code(f) for f in files if f.stem not in apart and not f.stem.startswith("online")}
+    """The code by which inputs are computed over history; the online half must give the same, and names no model."""
+    here = Path(__file__).parent
+    engines = [file for file in (here / "engines").glob("*.py") if not file.stem.startswith(("online", "__"))]
+    files = sorted([*engines, here / "algebra.py", here / "engine.py", here / "inputs.py"])
+    return {file.stem: _code(file) for file in files}
 
 
 def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Feature] | None = None) -> str:

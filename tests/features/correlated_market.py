@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
-from pipeline.features import from_index
 from pipeline.features.engine import POOL_RUN, Event, micros
+from pipeline.features.engines import from_index
+from pipeline.features.engines.online_index import OnlineIndex
 from pipeline.features.inputs import OfIndex
-from pipeline.features.online_index import OnlineIndex
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import CANDLES, POOL_KEY, POOLS, SNAPSHOTS

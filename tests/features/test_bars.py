@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, MINUTE, Span
 from pipeline.errors import UsageError
-from pipeline.features.bars import five_minute_bars, longer_bars, numbered_pools
 from pipeline.features.engine import POOL_RUN
-from pipeline.features.from_bars import attach
-from pipeline.features.indicators import FIELDS, technical_of_bars
+from pipeline.features.engines.bars import five_minute_bars, longer_bars, numbered_pools
+from pipeline.features.engines.from_bars import attach
+from pipeline.features.engines.indicators import FIELDS, technical_of_bars
 from pipeline.features.inputs import OfBar
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec

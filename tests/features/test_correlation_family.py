@@ -25,10 +25,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
-from pipeline.features import correlation, from_index
 from pipeline.features.engine import Event, micros
+from pipeline.features.engines import from_index
+from pipeline.features.engines.online_index import OnlineIndex
+from pipeline.features.families import correlation
 from pipeline.features.feature import Feature
-from pipeline.features.online_index import OnlineIndex
 from pipeline.features.sources import Sources
 from pipeline.pools.candles import candles as candles_of
 from pipeline.pools.spec import PoolsSpec

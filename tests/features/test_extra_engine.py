@@ -6,11 +6,11 @@ from battery_market import SPAN, market
 
 from pipeline.errors import UsageError
 from pipeline.features.compute import compute_columns
-from pipeline.features.extra_indicators import require_in_vocabulary
+from pipeline.features.engines.extra_indicators import require_in_vocabulary
+from pipeline.features.families.technical import extra
 from pipeline.features.feature import Feature
 from pipeline.features.online import is_online, start
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.technical import extra
 from pipeline.tables import FAMILY_COLUMNS
 from pipeline.tables.columns import real_column
 

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.calendars import MINUTE, Span
 from pipeline.errors import UsageError
-from pipeline.features.bars import numbered_pools
-from pipeline.features.extra_indicators import NOT_CAUSAL, attach_extra, extra_columns, extra_of_bars
+from pipeline.features.engines.bars import numbered_pools
+from pipeline.features.engines.extra_indicators import NOT_CAUSAL, attach_extra, extra_columns, extra_of_bars
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import CANDLES, POOL_KEY

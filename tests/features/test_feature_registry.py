@@ -9,7 +9,9 @@ import pytest
 
 from pipeline.calendars import DAY, HOUR
 from pipeline.errors import UsageError
-from pipeline.features import core, from_index, registry, trends
+from pipeline.features import registry
+from pipeline.features.engines import from_index
+from pipeline.features.families import core, trends
 from pipeline.features.feature import Example, feature
 from pipeline.features.inputs import Lagged, now
 from pipeline.features.registry import (

@@ -9,12 +9,12 @@ from recorded_trades import recorded_trades, snapshots_every_hour
 from trade_oracle import SPEC, START, from_history, from_online, snapshots_of, swap
 
 from pipeline.calendars import DAY, HOUR
-from pipeline.features import flow
+from pipeline.features.engines.from_trades import FIELDS, attach
+from pipeline.features.engines.swaps import SWAPS_AN_ANSWER
+from pipeline.features.families import flow
 from pipeline.features.feature import Feature
-from pipeline.features.from_trades import FIELDS, attach
 from pipeline.features.inputs import OfTrades
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.swaps import SWAPS_AN_ANSWER
 from pipeline.pools import told_candles
 from pipeline.tables import FAMILY_COLUMNS, POOL_TIME_KEY
 

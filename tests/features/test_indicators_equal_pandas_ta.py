@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.features.indicators import technical_of_bars
+from pipeline.features.engines.indicators import technical_of_bars
 from pipeline.features.spec import FeaturesSpec
 from pipeline.pools.candles import candles
 from pipeline.pools.spec import PoolsSpec

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, HOUR, MINUTE
-from pipeline.features import market
 from pipeline.features.engine import POOL_RUN, Bar, micros
+from pipeline.features.engines.market_bars import CALCULATOR
+from pipeline.features.engines.market_terms import FIELDS
+from pipeline.features.families import market
 from pipeline.features.feature import Feature
-from pipeline.features.market_bars import CALCULATOR
-from pipeline.features.market_terms import FIELDS
 from pipeline.features.spec import FeaturesSpec
 from pipeline.pools.candles import candles
 from pipeline.pools.spec import PoolsSpec

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, MINUTE, Span
-from pipeline.features.bars import numbered_pools
 from pipeline.features.engine import Bar, Event, micros
-from pipeline.features.from_bars import attach
-from pipeline.features.indicators import FIELDS
+from pipeline.features.engines.bars import numbered_pools
+from pipeline.features.engines.from_bars import attach
+from pipeline.features.engines.indicators import FIELDS
+from pipeline.features.engines.online_bars import LongerBar, OnlineBars
+from pipeline.features.engines.online_indicators import Technical, bounded
 from pipeline.features.inputs import SINCE_BIRTH, OfBar
-from pipeline.features.online_bars import LongerBar, OnlineBars
-from pipeline.features.online_indicators import Technical, bounded
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import BAR_MINUTES, CANDLES, POOL_KEY

@@ -12,10 +12,10 @@ from trade_oracle import SPEC, START, from_history, from_online, snapshots_of, s
 
 from pipeline.calendars import DAY, HOUR
 from pipeline.features.engine import Event, micros
+from pipeline.features.engines.online_trades import OnlineTrades
+from pipeline.features.engines.swaps import LATE
+from pipeline.features.engines.wallets import COST_WINDOW, RECORD_WINDOW, WalletBook
 from pipeline.features.inputs import SINCE_BIRTH
-from pipeline.features.online_trades import OnlineTrades
-from pipeline.features.swaps import LATE
-from pipeline.features.wallets import COST_WINDOW, RECORD_WINDOW, WalletBook
 
 WORLDS = st.one_of(oracle.histories(), oracle.traders_at_work())
 

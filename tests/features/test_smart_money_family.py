@@ -10,13 +10,13 @@ from recorded_trades import recorded_trades, snapshots_every_hour
 from trade_oracle import SPEC, frame_of, swap
 
 from pipeline.calendars import DAY
-from pipeline.features import smart_money
+from pipeline.features.engines.from_trades import attach
+from pipeline.features.engines.swaps import read_swaps
+from pipeline.features.engines.wallets import WalletBook, smart_flags
+from pipeline.features.families import smart_money
 from pipeline.features.feature import Feature
-from pipeline.features.from_trades import attach
 from pipeline.features.inputs import OfTrades
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.swaps import read_swaps
-from pipeline.features.wallets import WalletBook, smart_flags
 from pipeline.tables import FAMILY_COLUMNS
 
 SMART = {value.name: value for value in vars(smart_money).values() if isinstance(value, Feature)}

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
 from pipeline.features.engine import POOL_RUN, Event, micros
-from pipeline.features.from_trades import FIELDS, attach
+from pipeline.features.engines.from_trades import FIELDS, attach
+from pipeline.features.engines.online_trades import OnlineTrades
+from pipeline.features.engines.wallets import WalletBook
 from pipeline.features.inputs import OfTrades
-from pipeline.features.online_trades import OnlineTrades
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.wallets import WalletBook
 from pipeline.tables import POOL_TIME_KEY, TRADES
 
 START = datetime(2025, 9, 13, tzinfo=UTC)

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.calendars import DAY, HOUR
-from pipeline.features.swaps import US
+from pipeline.features.engines.swaps import US
 
 type Whole = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.calendars import DAY, HOUR, MINUTE
-from pipeline.features.window_sums import Reals
+from pipeline.features.engines.window_sums import Reals
 
 LEAST_IN_AN_HOUR: Final = 3
 """Terms that a volatility over an hour needs, of the twelve there can be."""

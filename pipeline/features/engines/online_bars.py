@@ -12,9 +12,9 @@ from math import isfinite
 from typing import Any, Final
 
 from pipeline.calendars import MINUTE
-from pipeline.features.bars import SHORTEST, require_minutes
 from pipeline.features.engine import Bar, BarStream, Event, Scalar, micros
-from pipeline.features.from_bars import calculators_of
+from pipeline.features.engines.bars import SHORTEST, require_minutes
+from pipeline.features.engines.from_bars import calculators_of
 from pipeline.features.inputs import OfBar
 from pipeline.features.spec import FeaturesSpec
 

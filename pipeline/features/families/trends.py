@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.calendars import DAY, HOUR, MINUTE
 from pipeline.features.algebra import Value, change_pct, clamp, ratio, where
-from pipeline.features.core import AGE, HOUR_US, N_HOLDERS, age_in_hours
+from pipeline.features.families.core import AGE, HOUR_US, N_HOLDERS, age_in_hours
 from pipeline.features.feature import Example, feature
 from pipeline.features.inputs import Lagged, Now, OfToken, Rolled, Row, now
 from pipeline.features.spec import FeaturesSpec

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.features.births import FOLLOWED_US, HOUR_US, LATE_US, MINUTE_US
 from pipeline.features.engine import Scalar, micros
-from pipeline.features.swaps import PER_USD, SWAPS_AN_ANSWER, Swap
+from pipeline.features.engines.births import FOLLOWED_US, HOUR_US, LATE_US, MINUTE_US
+from pipeline.features.engines.swaps import PER_USD, SWAPS_AN_ANSWER, Swap
 
 
 class FirstHour:

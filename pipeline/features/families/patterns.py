@@ -7,11 +7,11 @@ A flag is null as soon as one of its inputs is: three-valued logic would answer 
 from typing import Final
 
 from pipeline.features.algebra import Value, is_known, where
-from pipeline.features.core import AGE, HOUR_US
+from pipeline.features.families.core import AGE, HOUR_US
+from pipeline.features.families.trends import mean_5m_volume
 from pipeline.features.feature import Example, feature
 from pipeline.features.inputs import Row, now
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.trends import mean_5m_volume
 
 _RULE: Final = "one of its inputs is unknown"
 _TRADING: Final = now("price_change_m5_pct", "n_buys_m5", "n_sells_m5")

@@ -20,9 +20,9 @@ import polars as pl
 
 from pipeline.calendars import MINUTE, Span
 from pipeline.errors import UsageError
-from pipeline.features.bars import five_minute_bars, longer_bars, numbered_pools
 from pipeline.features.engine import POOL_RUN, Online
-from pipeline.features.from_bars import ENDED, look_up
+from pipeline.features.engines.bars import five_minute_bars, longer_bars, numbered_pools
+from pipeline.features.engines.from_bars import ENDED, look_up
 from pipeline.features.inputs import SINCE_BIRTH, OfExtra
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec

@@ -14,11 +14,11 @@ import numpy as np
 
 from pipeline.calendars import DAY
 from pipeline.features.engine import Event, Online, Scalar, micros, plausible
-from pipeline.features.from_index import DEAD, FIELDS, OF_INDEX, OF_NEIGHBOURS, OF_QUOTE, SHARE
+from pipeline.features.engines.from_index import DEAD, FIELDS, OF_INDEX, OF_NEIGHBOURS, OF_QUOTE, SHARE
+from pipeline.features.engines.market_index import MOST, STEP
+from pipeline.features.engines.window_sums import Ints, Reals
 from pipeline.features.inputs import OfIndex
-from pipeline.features.market_index import MOST, STEP
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.window_sums import Ints, Reals
 from pipeline.tables import CANDLES
 
 _STEP_US: Final = STEP // timedelta(microseconds=1)

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from pipeline.calendars import DAY, HOUR
 from pipeline.features.engine import Event, Scalar
-from pipeline.features.from_trades import LEAST_COVARIANCE
+from pipeline.features.engines.from_trades import LEAST_COVARIANCE
+from pipeline.features.engines.online_first_hour import FirstHour
+from pipeline.features.engines.swaps import LATE, PER_LOG, PER_TOKEN, PER_USD, US, Swap, swap_of
 from pipeline.features.inputs import OfTrades
-from pipeline.features.online_first_hour import FirstHour
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.swaps import LATE, PER_LOG, PER_TOKEN, PER_USD, US, Swap, swap_of
 
 _HOUR_US: Final = HOUR // US
 _LATE_US: Final = LATE // US

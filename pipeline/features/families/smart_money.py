@@ -9,8 +9,8 @@ Windows speak only where enough of their swaps are known (see `flow`); one that 
 from typing import Final
 
 from pipeline.features.algebra import Value, is_known, ratio, where
+from pipeline.features.families.flow import BUYS_1H, SELLS_1H, is_covered
 from pipeline.features.feature import Example, feature
-from pipeline.features.flow import BUYS_1H, SELLS_1H, is_covered
 from pipeline.features.inputs import Input, Now, OfTrades, Row
 from pipeline.features.spec import FeaturesSpec
 

@@ -11,9 +11,9 @@ import polars as pl
 
 from pipeline.calendars import MINUTE, Span
 from pipeline.errors import UsageError
-from pipeline.features import indicators, market_bars
-from pipeline.features.bars import five_minute_bars, longer_bars
 from pipeline.features.engine import POOL_RUN, BarCalculator
+from pipeline.features.engines import indicators, market_bars
+from pipeline.features.engines.bars import five_minute_bars, longer_bars
 from pipeline.features.inputs import SINCE_BIRTH, OfBar
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec

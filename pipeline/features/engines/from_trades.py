@@ -24,13 +24,13 @@ import numpy as np
 import polars as pl
 
 from pipeline.calendars import DAY, HOUR, Span
-from pipeline.features.births import attach_births
+from pipeline.features.engines.births import attach_births
+from pipeline.features.engines.swaps import PER_LOG, PER_TOKEN, PER_USD, US, read_swaps
+from pipeline.features.engines.wallets import smart_flags
+from pipeline.features.engines.windows_of_swaps import View, Whole, between, bisect_within, ranges_of, whole
 from pipeline.features.inputs import OfTrades
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.swaps import PER_LOG, PER_TOKEN, PER_USD, US, read_swaps
-from pipeline.features.wallets import smart_flags
-from pipeline.features.windows_of_swaps import View, Whole, between, bisect_within, ranges_of, whole
 from pipeline.tables import POOL_KEY
 
 LEAST_COVARIANCE: Final = 2.0**-56

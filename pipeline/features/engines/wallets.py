@@ -22,9 +22,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.calendars import DAY
+from pipeline.features.engines.swaps import LATE, US, Swap, swap_of
+from pipeline.features.engines.windows_of_swaps import between, bisect_within, ranges_of, whole
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.swaps import LATE, US, Swap, swap_of
-from pipeline.features.windows_of_swaps import between, bisect_within, ranges_of, whole
 
 COST_WINDOW: Final = 2 * DAY
 RECORD_WINDOW: Final = 3 * DAY

@@ -13,11 +13,20 @@ import polars as pl
 import polars.selectors as cs
 import polars_talib as talib
 
-from pipeline.features.bars import five_minute_bars, longer_bars, numbered_pools
 from pipeline.features.engine import POOL_RUN, BarCalculator
-from pipeline.features.online_indicators import BANDS, DEVIATIONS, FAST, SIGNAL, SLOW, SMOOTHING, STILL, Technical
-from pipeline.features.online_volume import THIRD
-from pipeline.features.online_wilder import WILDER
+from pipeline.features.engines.bars import five_minute_bars, longer_bars, numbered_pools
+from pipeline.features.engines.online_indicators import (
+    BANDS,
+    DEVIATIONS,
+    FAST,
+    SIGNAL,
+    SLOW,
+    SMOOTHING,
+    STILL,
+    Technical,
+)
+from pipeline.features.engines.online_volume import THIRD
+from pipeline.features.engines.online_wilder import WILDER
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import POOL_KEY, TECHNICAL_FIELDS
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.calendars import MINUTE
 from pipeline.features.engine import Bar, Scalar
-from pipeline.features.market_terms import (
+from pipeline.features.engines.market_terms import (
     CLOSES,
     HORIZONS,
     LEAST_IN_AN_HOUR,
@@ -22,8 +22,8 @@ from pipeline.features.market_terms import (
     VOLATILITIES,
     squared_terms,
 )
+from pipeline.features.engines.window_sums import Reals
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.window_sums import Reals
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _US: Final = {name: horizon // _MICROSECOND for name, horizon in HORIZONS.items()}

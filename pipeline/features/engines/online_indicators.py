@@ -13,8 +13,8 @@ from math import isfinite, sqrt
 from typing import Final
 
 from pipeline.features.engine import Bar, Scalar
-from pipeline.features.online_volume import Mfi, Obv, Vwap
-from pipeline.features.online_wilder import WILDER, Adx, Atr, Rsi, is_flat, true_range
+from pipeline.features.engines.online_volume import Mfi, Obv, Vwap
+from pipeline.features.engines.online_wilder import WILDER, Adx, Atr, Rsi, is_flat, true_range
 from pipeline.tables import TECHNICAL_FIELDS
 
 FAST: Final = 12

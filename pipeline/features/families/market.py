@@ -8,10 +8,10 @@ from typing import Final
 
 from pipeline.calendars import DAY, HOUR
 from pipeline.features.algebra import Value, change_pct, clamp, ln, ratio
+from pipeline.features.engines.market_terms import HORIZONS, PROFILE, SPREAD, VOLATILITIES
+from pipeline.features.families.flow import BUYS_1H, HOUR_OF_TRADES, SELLS_1H, UNTOLD_HOUR, VALUED_1H, if_told
 from pipeline.features.feature import Example, Feature, feature
-from pipeline.features.flow import BUYS_1H, HOUR_OF_TRADES, SELLS_1H, UNTOLD_HOUR, VALUED_1H, if_told
 from pipeline.features.inputs import Lagged, Now, OfBar, OfTrades, Rolled, Row
-from pipeline.features.market_terms import HORIZONS, PROFILE, SPREAD, VOLATILITIES
 from pipeline.features.spec import FeaturesSpec
 
 _MINUTES: Final = 5

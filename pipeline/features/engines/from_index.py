@@ -21,13 +21,13 @@ import numpy as np
 import polars as pl
 
 from pipeline.calendars import DAY, Span
-from pipeline.features.bars import five_minute_bars, numbered_pools
 from pipeline.features.engine import POOL_RUN
+from pipeline.features.engines.bars import five_minute_bars, numbered_pools
+from pipeline.features.engines.market_index import MARKET_KEY, QUOTE_KEY, STEP, index_bars, pool_returns, quote_returns
+from pipeline.features.engines.window_sums import Reals, latest_by, window_moments
 from pipeline.features.inputs import OfIndex
-from pipeline.features.market_index import MARKET_KEY, QUOTE_KEY, STEP, index_bars, pool_returns, quote_returns
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.window_sums import Reals, latest_by, window_moments
 from pipeline.tables import POOL_KEY, SNAPSHOTS
 
 DEAD: Final = 1e-7

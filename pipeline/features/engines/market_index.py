@@ -17,8 +17,8 @@ import polars as pl
 
 from pipeline.calendars import DAY, HOUR, MINUTE
 from pipeline.features.engine import POOL_RUN
+from pipeline.features.engines.window_sums import Ints, first_of_run, latest_by
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.window_sums import Ints, first_of_run, latest_by
 from pipeline.tables import POOL_KEY, POOL_TIME_KEY, UTC
 
 STEP: Final = 5 * MINUTE

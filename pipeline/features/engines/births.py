@@ -21,8 +21,8 @@ from typing import Final
 import polars as pl
 
 from pipeline.calendars import HOUR, MINUTE
+from pipeline.features.engines.swaps import LATE, PER_USD, SWAPS_AN_ANSWER, US
 from pipeline.features.inputs import SINCE_BIRTH
-from pipeline.features.swaps import LATE, PER_USD, SWAPS_AN_ANSWER, US
 
 MINUTE_US: Final = MINUTE // US
 HOUR_US: Final = HOUR // US

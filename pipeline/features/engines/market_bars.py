@@ -21,7 +21,7 @@ import polars as pl
 
 from pipeline.calendars import MINUTE
 from pipeline.features.engine import POOL_RUN, BarCalculator
-from pipeline.features.market_terms import (
+from pipeline.features.engines.market_terms import (
     CLOSES,
     FIELDS,
     HORIZONS,
@@ -31,9 +31,9 @@ from pipeline.features.market_terms import (
     VOLATILITIES,
     squared_terms,
 )
-from pipeline.features.online_market_bars import OnlineMarketBars
+from pipeline.features.engines.online_market_bars import OnlineMarketBars
+from pipeline.features.engines.window_sums import Flags, Ints, Reals, first_of_run, latest_by, window_means, window_sums
 from pipeline.features.spec import FeaturesSpec
-from pipeline.features.window_sums import Flags, Ints, Reals, first_of_run, latest_by, window_means, window_sums
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ROWS_AT_ONCE: Final = 16_384

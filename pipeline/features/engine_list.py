@@ -9,14 +9,14 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from pipeline.features import extra_indicators, from_bars, from_index, from_tokens, from_trades
 from pipeline.features.engine import MakeOnline, OverHistory
+from pipeline.features.engines import extra_indicators, from_bars, from_index, from_tokens, from_trades
+from pipeline.features.engines.online_bars import OnlineBars
+from pipeline.features.engines.online_index import OnlineIndex
+from pipeline.features.engines.online_snapshots import OnlineSnapshots
+from pipeline.features.engines.online_tokens import OnlineTokens
+from pipeline.features.engines.online_trades import OnlineTrades
 from pipeline.features.inputs import EngineName
-from pipeline.features.online_bars import OnlineBars
-from pipeline.features.online_index import OnlineIndex
-from pipeline.features.online_snapshots import OnlineSnapshots
-from pipeline.features.online_tokens import OnlineTokens
-from pipeline.features.online_trades import OnlineTrades
 from pipeline.features.spec import FeaturesSpec
 
 

@@ -1,0 +1,1 @@
+"""The families of features, one a file: formulas, and nothing but formulas."""
