@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.features import features
+from pipeline.cli.labels import labels
 from pipeline.cli.lake import lake
 from pipeline.cli.pools import pools
 from pipeline.cli.sandbox import sandbox
@@ -37,6 +38,7 @@ app.add_typer(pools, name="pools")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
 app.add_typer(features, name="features")
+app.add_typer(labels, name="labels")
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
 app.add_typer(promotion, name="promotion")

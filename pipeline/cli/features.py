@@ -101,16 +101,11 @@ def compute_features(
     bar's start, UTC), `open`, `high`, `low`, `close`, `volume`. Of bars, a row is written for the end of each bar, with
     the families that need no more. OUT appears whole or not at all.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from pipeline.cli.plain import features_of_file
+    from pipeline.cli.plain import shown
+    from pipeline.cli.plain_features import features_of_file
 
     wanted = [name.strip() for given in families or () for name in given.split(",") if name.strip()]
     extra = tuple(name.strip() for name in indicators.split(",") if name.strip())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as progress:
-        task = progress.add_task("rows", total=None)
-        written = features_of_file(
-            source, target, wanted, extra, lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with shown() as progress:
+        written = features_of_file(source, target, wanted, extra, progress)
     err.print(Text(f"{written.n_rows:,} rows of {written.n_pools:,} pools, {written.n_columns} features: {target}"))

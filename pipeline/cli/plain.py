@@ -4,26 +4,20 @@ Belongs here: telling the two apart, bringing bars into the vocabulary, working 
 memory, and writing a file whole or not at all. Stays out: computing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 import pyarrow.parquet as pq
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.calendars import DAY, Span
-from pipeline.errors import InputError, UsageError
-from pipeline.features.compute import compute_columns
-from pipeline.features.engine import POOL_RUN
-from pipeline.features.engines.extra_indicators import attach_extra
-from pipeline.features.feature import Feature
-from pipeline.features.inputs import OfBar, OfIndex, Untold
-from pipeline.features.registry import FAMILIES, features_of
-from pipeline.features.sources import Sources
-from pipeline.features.spec import FeaturesSpec
-from pipeline.tables import BAR_MINUTES, CANDLES, POOL_KEY, POOL_TIME_KEY, SNAPSHOTS, UTC
+from pipeline.cli.screen import err
+from pipeline.errors import InputError
+from pipeline.tables import CANDLES, POOL_KEY, SNAPSHOTS, UTC
 
 OHLCV: Final = ("symbol", "time", "open", "high", "low", "close", "volume")
 ROWS_AT_ONCE: Final = 500_000
@@ -132,69 +126,7 @@ def _bar_minutes(bars: pl.LazyFrame) -> int:
     return int(minutes)
 
 
-def available(families: Sequence[str], minutes: int | None) -> list[Feature]:
-    """The features of the families that a file of snapshots (None) or of bars of some minutes can tell.
-
-    Raises:
-        UsageError: a family that was asked for needs more than the file holds, or there is no such family.
-    """
-    chosen = [one for one in features_of(*(families or FAMILIES)) if _is_told(one, minutes)]
-    for family in families:
-        if not any(one.family == family for one in chosen):
-            what = "snapshots" if minutes is None else f"bars of {minutes} min"
-            raise UsageError(f"family {family!r} cannot be computed from {what} alone: leave it out")
-    return chosen
-
-
-def _is_told(one: Feature, minutes: int | None) -> bool:
-    def has(read: Any) -> bool:
-        if minutes is None:
-            return read.engine == "snapshots" and not isinstance(read, Untold)
-        if isinstance(read, OfBar):
-            return read.minutes >= minutes and read.minutes % minutes == 0
-        return isinstance(read, OfIndex) and not read.field.startswith("quote") and minutes == 5
-
-    return all(map(has, one.inputs)) if one.needs_all else any(map(has, one.inputs))
-
-
-def features_of_file(
-    source: Path,
-    target: Path,
-    families: Sequence[str],
-    indicators: tuple[str, ...],
-    progress: Callable[[int, int], None],
-) -> Written:
-    """Compute what the file can tell and write it to another, part by part.
-
-    Raises:
-        InputError: the file cannot be used. UsageError: a family or an indicator cannot be computed from it.
-    """
-    told = read_plain(source)
-    if indicators and told.bar_minutes is None:
-        raise UsageError(f"indicators {indicators!r} need bars, and {str(source)!r} holds snapshots")
-    lengths = tuple(m for m in BAR_MINUTES if m % (told.bar_minutes or m) == 0)
-    spec = replace(FeaturesSpec(), extra_indicators=indicators, extra_minutes=lengths)
-    chosen = available(families, told.bar_minutes)
-    n_rows = n_columns = 0
-    parts = list(parts_of(told.snapshots))
-    total = sum(n for _, n in parts)
-    with parquet_writer(target) as write:
-        for pools, _ in parts:
-            snapshots = told.snapshots.join(pools.lazy(), on=list(POOL_KEY), how="semi")
-            span = span_of(snapshots)
-            frame = compute_columns(Sources(snapshots, candles=told.candles), span, spec, chosen)
-            if indicators:
-                rows = frame.with_columns(pl.struct(POOL_KEY).rle_id().alias(POOL_RUN))
-                frame = attach_extra(rows, Sources(snapshots, candles=told.candles), span, spec).drop(POOL_RUN)
-            frame = _as_told(frame, told.bar_minutes)
-            n_columns = frame.width - (3 if told.bar_minutes else len(POOL_TIME_KEY) + 1)
-            write(frame)
-            n_rows += frame.height
-            progress(n_rows, total)
-    return Written(n_rows, sum(pools.height for pools, _ in parts), n_columns)
-
-
-def _as_told(frame: pl.DataFrame, minutes: int | None) -> pl.DataFrame:
+def as_told(frame: pl.DataFrame, minutes: int | None) -> pl.DataFrame:
     """Bars get the names of their file back: `time` is the bar's start, `known_at` its end."""
     if minutes is None:
         return frame
@@ -238,3 +170,12 @@ def parquet_writer(target: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
         if writer is not None and writer.is_open:
             writer.close()
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def shown() -> Iterator[Callable[[int, int], None]]:
+    """How far the work is, on the terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("rows", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
