@@ -7,6 +7,7 @@ a formula may ask for (`inputs`) and may do with it (`algebra`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final, Literal
 
@@ -48,10 +49,14 @@ class Feature:
     formula: Formula
     needs_all: bool = True
 
-    @property
+    @cached_property
     def column(self) -> Column:
         """What the vocabulary says of it: meaning, unit, range, dtype."""
         return next(column for column in FAMILY_COLUMNS[self.family] if column.name == self.name)
+
+    @cached_property
+    def _as_python(self) -> Callable[[float], float | bool]:
+        return _PYTHON[self.column.dtype]
 
     @property
     def look_back(self) -> timedelta:
@@ -79,11 +84,15 @@ class Feature:
 
     def value(self, row: Mapping[str, float | bool | None], spec: FeaturesSpec) -> float | bool | None:
         """The same for one row of inputs, by their names."""
-        found: Known = self.formula(Values(row), spec)
+        return self.of(Values(row), spec)
+
+    def of(self, row: Values, spec: FeaturesSpec) -> float | bool | None:
+        """The same for one row of inputs that several features read."""
+        found: Known = self.formula(row, spec)
         value = found.value
         if value is None or not isfinite(value):
             return None
-        return _PYTHON[self.column.dtype](value)
+        return self._as_python(value)
 
 
 def feature(

@@ -8,6 +8,7 @@ Stays out: the engines (`from_*` over history, `online_*` for one pool), and for
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import ClassVar, Final, Literal, Protocol
 
 import polars as pl
@@ -45,7 +46,7 @@ class Now:
     engine: ClassVar[EngineName] = "snapshots"
     column: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return self.column
@@ -62,7 +63,7 @@ class Age:
 
     engine: ClassVar[EngineName] = "snapshots"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return "age_us"
@@ -81,7 +82,7 @@ class Lagged:
     column: str
     ago: timedelta
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads.
 
@@ -108,7 +109,7 @@ class Rolled:
     window: timedelta
     how: Literal["max", "mean", "std"]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads.
 
@@ -131,7 +132,7 @@ class OfToken:
     column: str
     ago: timedelta = NOTHING
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads.
 
@@ -154,7 +155,7 @@ class OfBar:
     field: str
     minutes: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads.
 
@@ -176,7 +177,7 @@ class OfExtra:
     engine: ClassVar[EngineName] = "extra"
     column: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return f"{self.column}__of_pandas_ta"
@@ -194,7 +195,7 @@ class OfIndex:
     engine: ClassVar[EngineName] = "index"
     field: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return f"{self.field}__of_index"
@@ -212,7 +213,7 @@ class OfTrades:
     engine: ClassVar[EngineName] = "trades"
     field: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return f"{self.field}__of_trades"
@@ -230,7 +231,7 @@ class Untold:
     engine: ClassVar[EngineName] = "snapshots"
     column: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column a formula reads."""
         return f"{self.column}__untold"

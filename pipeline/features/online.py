@@ -15,7 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.features.engine import Event, Online, Scalar, micros
 from pipeline.features.engine_list import ENGINES
 from pipeline.features.feature import Feature
-from pipeline.features.inputs import EngineName
+from pipeline.features.inputs import EngineName, Values
 from pipeline.features.registry import REGISTRY
 from pipeline.features.spec import FeaturesSpec
 
@@ -85,4 +85,5 @@ def update(state: State, event: Event) -> dict[str, Scalar]:
     row: dict[str, Scalar] = {}
     for engine in state.engines.values():
         row.update(engine.values(event.row, at))
-    return {feature.name: feature.value(row, state.spec) for feature in state.features}
+    values = Values(row)
+    return {feature.name: feature.of(values, state.spec) for feature in state.features}
