@@ -94,6 +94,7 @@ def compute_features(
     indicators: Annotated[
         str, typer.Option(help="Further pandas-ta indicators to add, by comma (OHLCV bars only).")
     ] = "",
+    bar_minutes: Annotated[int | None, typer.Option(help="Length of the bars; found from them unless given.")] = None,
 ) -> None:
     """Compute features of a plain Parquet file and write them to another.
 
@@ -107,5 +108,5 @@ def compute_features(
     wanted = [name.strip() for given in families or () for name in given.split(",") if name.strip()]
     extra = tuple(name.strip() for name in indicators.split(",") if name.strip())
     with shown() as progress:
-        written = features_of_file(source, target, wanted, extra, progress)
+        written = features_of_file(source, target, wanted, extra, progress, bar_minutes)
     err.print(Text(f"{written.n_rows:,} rows of {written.n_pools:,} pools, {written.n_columns} features: {target}"))

@@ -25,6 +25,7 @@ def compute_labels(
     source: Annotated[Path, typer.Argument(metavar="IN.parquet", help="Snapshots, or OHLCV bars.", exists=True)],
     target: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="File to write.")],
     horizons: Annotated[str, typer.Option(help="Hours to look ahead, by comma.")] = "1,6,24",
+    bar_minutes: Annotated[int | None, typer.Option(help="Length of the bars; found from them unless given.")] = None,
 ) -> None:
     """Label a plain Parquet file: one row for each snapshot, or bar's end, and horizon.
 
@@ -36,7 +37,7 @@ def compute_labels(
     from pipeline.cli.plain_labels import labels_of_file
 
     with shown() as progress:
-        written = labels_of_file(source, target, _hours(horizons), progress)
+        written = labels_of_file(source, target, _hours(horizons), progress, bar_minutes)
     err.print(Text(f"{written.n_rows:,} labels of {written.n_pools:,} pools: {target}"))
 
 

@@ -4,9 +4,13 @@ Belongs here: telling the two apart, bringing bars into the vocabulary, working 
 memory, and writing a file whole or not at all. Stays out: computing.
 """
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC as UTC_ZONE
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.calendars import DAY, Span
 from pipeline.cli.screen import err
-from pipeline.errors import InputError
-from pipeline.tables import CANDLES, POOL_KEY, SNAPSHOTS, UTC
+from pipeline.errors import InputError, UsageError
+from pipeline.tables import CANDLES, POOL_KEY, POOL_TIME_KEY, SNAPSHOTS, UTC
 
 OHLCV: Final = ("symbol", "time", "open", "high", "low", "close", "volume")
 ROWS_AT_ONCE: Final = 500_000
 _MINUTE_US: Final = 60_000_000
+_CREDIBLE: Final = (datetime(1970, 1, 2, tzinfo=UTC_ZONE), datetime(2200, 1, 1, tzinfo=UTC_ZONE))
 _NAMED: Final = {"source": pl.lit("file"), "network": pl.lit("file")}
 
 
@@ -46,21 +51,27 @@ class Written:
     n_columns: int
 
 
-def read_plain(path: Path) -> PlainFile:
+def read_plain(path: Path, bar_minutes: int | None = None) -> PlainFile:
     """Read a file of snapshots or of OHLCV bars.
 
+    Args:
+        path: the file.
+        bar_minutes: the length of its bars; None: found from the distances between them.
+
     Raises:
-        InputError: it is no Parquet, holds neither, has times that are not UTC, bars twice or bars longer than an hour.
+        InputError: it is no Parquet, holds neither, or rows that cannot be used; the message says which.
     """
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} is no file: give one Parquet file")
     try:
-        told = pl.scan_parquet(path)
+        told = pl.scan_parquet(path, glob=False)
         schema = told.collect_schema()
+        if set(OHLCV) <= set(schema):
+            return _of_bars(told, schema, bar_minutes)
+        if {"network", "pool", "event_time"} <= set(schema):
+            return _of_snapshots(told, schema)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"cannot read {str(path)!r} as Parquet: {error}; give a Parquet file") from error
-    if set(OHLCV) <= set(schema):
-        return _of_bars(told, schema)
-    if {"network", "pool", "event_time"} <= set(schema):
-        return _of_snapshots(told, schema)
+        raise InputError(f"cannot use {str(path)!r}: {error}; give a Parquet file of snapshots or bars") from error
     raise InputError(
         f"{str(path)!r} holds neither snapshots (network, pool, event_time, ...) nor bars ({', '.join(OHLCV)}); its "
         f"columns are {list(schema)!r}"
@@ -82,17 +93,23 @@ def _of_snapshots(told: pl.LazyFrame, schema: pl.Schema) -> PlainFile:
     columns |= {name: _utc(schema, name) for name in columns if SNAPSHOTS.schema[name] == UTC}
     columns.setdefault("known_at", columns["event_time"])
     columns.setdefault("created_at", pl.lit(None, UTC))
-    chosen = [expr.cast(SNAPSHOTS.schema[name]).alias(name) for name, expr in columns.items()]
-    return PlainFile(told.select(chosen), CANDLES.empty().lazy(), None)
+    chosen = told.select(expr.cast(SNAPSHOTS.schema[name]).alias(name) for name, expr in columns.items())
+    is_named = pl.all_horizontal(pl.col(POOL_TIME_KEY).is_not_null())
+    is_credible = pl.col("event_time").is_between(*_CREDIBLE)
+    n_lost = chosen.select((~(is_named & is_credible)).fill_null(value=True).sum()).collect(engine="streaming").item()
+    if n_lost:
+        raise InputError(f"found {n_lost:,} snapshots without a pool or a credible time: leave them out")
+    return PlainFile(chosen, CANDLES.empty().lazy(), None)
 
 
-def _of_bars(told: pl.LazyFrame, schema: pl.Schema) -> PlainFile:
+def _of_bars(told: pl.LazyFrame, schema: pl.Schema, stated: int | None) -> PlainFile:
     bars = told.select(
         pl.col("symbol").cast(pl.String).alias("pool"),
         _utc(schema, "time").alias("start"),
         *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in OHLCV[2:]),
     )
-    minutes = _bar_minutes(bars)
+    _require_sound(bars)
+    minutes = _bar_minutes(bars, stated)
     end = pl.col("start") + pl.duration(minutes=minutes)
     # A longer bar stands at the place of its last five minutes: it is closed where it ends, and fills its own bucket.
     candles = bars.select(
@@ -103,26 +120,42 @@ def _of_bars(told: pl.LazyFrame, schema: pl.Schema) -> PlainFile:
     return PlainFile(snapshots, candles, minutes)
 
 
-def _bar_minutes(bars: pl.LazyFrame) -> int:
-    """The length of the bars: the least distance between two of one symbol; the file is judged on the way."""
-    found = (
-        bars.group_by("pool")
-        .agg(pl.col("start").sort().diff().dt.total_microseconds().min().alias("gap"), pl.col("start").null_count())
-        .select(pl.col("gap").min(), pl.col("start").sum())
-        .collect(engine="streaming")
+def _require_sound(bars: pl.LazyFrame) -> None:
+    start, high, low = pl.col("start"), pl.col("high"), pl.col("low")
+    prices = pl.col("high", "low", "close")
+    faults = bars.select(
+        (pl.col("pool").is_null() | start.is_null()).sum().alias("without a symbol or a time"),
+        (~start.is_between(*_CREDIBLE)).sum().alias(f"not between {_CREDIBLE[0]:%Y} and {_CREDIBLE[1]:%Y}"),
+        (~pl.all_horizontal((prices.is_finite() & (prices >= 0)).fill_null(value=False)))
+        .sum()
+        .alias("without a finite high, low and close from zero up"),
+        ((low > pl.col("close")) | (pl.col("close") > high)).sum().alias("with the close outside of low and high"),
     )
-    least, n_null = found.row(0)
-    unsound = ~pl.all_horizontal(pl.col("high", "low", "close").is_finite().fill_null(value=False))
-    n_unsound = bars.select(unsound.sum()).collect(engine="streaming").item()
-    if n_null or n_unsound:
-        raise InputError(f"found {n_null:,} bars without a time and {n_unsound:,} without a finite high, low and close")
-    if least == 0:
+    told = {what: n for what, n in faults.collect(engine="streaming").row(0, named=True).items() if n}
+    if told:
+        raise InputError(f"found bars that cannot be used: {', '.join(f'{n:,} {what}' for what, n in told.items())}")
+
+
+def _bar_minutes(bars: pl.LazyFrame, stated: int | None) -> int:
+    """The length of the bars: as stated, or the least distance between two, if that is the same of every symbol."""
+    start = pl.col("start")
+    gaps = bars.sort("pool", "start").select("pool", start.diff().over("pool").dt.total_microseconds().alias("gap"))
+    least = gaps.drop_nulls().group_by("pool").agg(pl.col("gap").min()).collect(engine="streaming")
+    if (least["gap"] == 0).any():
         raise InputError("found a symbol with two bars of one time: keep one")
-    minutes = 5 if least is None else least // _MINUTE_US
-    if minutes < 5 or 60 % minutes or (least or 0) % _MINUTE_US:
+    if stated is None and least["gap"].n_unique() > 1:
+        counted = least.group_by(pl.col("gap") / _MINUTE_US).len().sort("gap").head(5).rows()
         raise InputError(
-            f"the bars are {(least or 0) / _MINUTE_US:g} min long; bars of 5, 10, 12, 15, 20, 30 or 60 min can be used"
+            f"symbols differ in the least distance of their bars: {counted!r} (minutes, symbols); state --bar-minutes, "
+            "or give bars of each length a file of their own"
         )
+    length = stated * _MINUTE_US if stated else least["gap"][0] if least.height else 5 * _MINUTE_US
+    minutes = length // _MINUTE_US
+    if length % _MINUTE_US or minutes < 5 or 60 % minutes or minutes % 5:
+        raise InputError(f"the bars are {length / _MINUTE_US:g} min long; 5, 10, 15, 20, 30 or 60 min can be used")
+    n_off = bars.select((start.dt.epoch("us") % length != 0).sum()).collect(engine="streaming").item()
+    if n_off:
+        raise InputError(f"found {n_off:,} bars that do not start on the {minutes}-min grid (UTC): align them")
     return int(minutes)
 
 
@@ -149,9 +182,17 @@ def span_of(snapshots: pl.LazyFrame) -> Span:
 
 
 @contextmanager
-def parquet_writer(target: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Write a Parquet file part by part; it appears when all is written, and never in part."""
-    unfinished = target.with_name(f".{target.name}.part")
+def parquet_writer(source: Path, target: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Write a Parquet file part by part; it appears when all is written, and never in part.
+
+    Raises:
+        InputError: there was nothing to write, or what was read cannot be computed with.
+        UsageError: it is the file that is read.
+    """
+    if target.exists() and target.samefile(source):
+        raise UsageError(f"{str(target)!r} is the file that is read: write to another")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside is ended as by Ctrl-C: in order
     writer: pq.ParquetWriter | None = None
 
     def write(frame: pl.DataFrame) -> None:
@@ -161,7 +202,10 @@ def parquet_writer(target: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
         writer.write_table(arrow)
 
     try:
-        yield write
+        try:
+            yield write
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{str(source)!r} holds values that cannot be computed with: {error}") from error
         if writer is None:
             raise InputError("there is no row to compute anything of: the file is empty")
         writer.close()

@@ -55,13 +55,14 @@ def features_of_file(
     families: Sequence[str],
     indicators: tuple[str, ...],
     progress: Callable[[int, int], None],
+    bar_minutes: int | None = None,
 ) -> Written:
     """Compute what the file can tell and write it to another, part by part.
 
     Raises:
         InputError: the file cannot be used. UsageError: a family or an indicator cannot be computed from it.
     """
-    told = read_plain(source)
+    told = read_plain(source, bar_minutes)
     if indicators and told.bar_minutes is None:
         raise UsageError(f"indicators {indicators!r} need bars, and {str(source)!r} holds snapshots")
     lengths = tuple(m for m in BAR_MINUTES if m % (told.bar_minutes or m) == 0)
@@ -70,7 +71,7 @@ def features_of_file(
     n_rows = n_columns = 0
     parts = list(parts_of(told.snapshots))
     total = sum(n for _, n in parts)
-    with parquet_writer(target) as write:
+    with parquet_writer(source, target) as write:
         for pools, _ in parts:
             snapshots = told.snapshots.join(pools.lazy(), on=list(POOL_KEY), how="semi")
             span = span_of(snapshots)

@@ -25,7 +25,11 @@ _NO_STANDSTILLS = pl.DataFrame(schema={"source": pl.String, "network": pl.String
 
 
 def labels_of_file(
-    source: Path, target: Path, horizons_hours: Sequence[int], progress: Callable[[int, int], None]
+    source: Path,
+    target: Path,
+    horizons_hours: Sequence[int],
+    progress: Callable[[int, int], None],
+    bar_minutes: int | None = None,
 ) -> Written:
     """Label every snapshot of the file, or the end of every bar, with what became of it within the file.
 
@@ -35,13 +39,13 @@ def labels_of_file(
     Raises:
         InputError: the file cannot be used. UsageError: a horizon is no whole number of bars.
     """
-    told = read_plain(source)
+    told = read_plain(source, bar_minutes)
     spec = LabelsSpec(horizons_hours=tuple(horizons_hours), bar_minutes=told.bar_minutes or LabelsSpec().bar_minutes)
     parts = list(parts_of(told.snapshots))
     total = sum(n for _, n in parts)
     now = told.snapshots.select(pl.col("known_at").max()).collect().item()
     n_rows = n_done = 0
-    with parquet_writer(target) as write:
+    with parquet_writer(source, target) as write:
         for pools, n in parts:
             frame = as_told(_labelled(told, pools, now, spec), told.bar_minutes)
             write(frame)

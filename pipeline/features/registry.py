@@ -109,16 +109,23 @@ def _code(file: Path) -> str:
     """A module's code without comments and docstrings, so that wording does not rename every feature set."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [one for one in node.body if not _is_text(one)]
     return ast.dump(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether it is a docstring, or a text under a constant."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _engines_code() -> dict[str, str]:
     """The code by which inputs are computed over history; the online half must give the same, and names no model."""
     here = Path(__file__).parent
     engines = [file for file in (here / "engines").glob("*.py") if not file.stem.startswith(("online", "__"))]
-    files = sorted([*engines, here / "algebra.py", here / "engine.py", here / "inputs.py"])
+    beside = [here / f"{name}.py" for name in ("algebra", "engine", "engine_list", "feature", "inputs", "spec")]
+    files = sorted([*engines, *beside])
     return {file.stem: _code(file) for file in files}
 
 
@@ -140,6 +147,7 @@ def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Featur
             "family": f.family,
             "inputs": [repr(read) for read in f.inputs],
             "formula": f.expr(spec).meta.serialize(format="json"),
+            "range": (f.column.minimum, f.column.maximum),
         }
         for f in chosen
     ]

@@ -93,9 +93,11 @@ def real_column(
     return Column(name, pl.Float64(), meaning, unit, nullable=nullable, minimum=low, maximum=high)
 
 
-def count_column(name: str, meaning: str, unit: str = "", *, nullable: bool = False, low: float = 0) -> Column:
+def count_column(
+    name: str, meaning: str, unit: str = "", *, nullable: bool = False, low: float = 0, high: float | None = None
+) -> Column:
     """A whole number, not negative."""
-    return Column(name, pl.Int64(), meaning, unit, nullable=nullable, minimum=low)
+    return Column(name, pl.Int64(), meaning, unit, nullable=nullable, minimum=low, maximum=high)
 
 
 def flag_column(name: str, meaning: str, *, nullable: bool = True) -> Column:

@@ -293,8 +293,9 @@ SNAPSHOTS = Table(
         *(real_column(n, m, "%", -100)
           for n, m in _windowed("price_change", "_pct", "price change, or since birth if that is later")),
         *(real_column(n, m, "USD", 0) for n, m in _windowed("volume", "_usd", "traded value")),
-        *(count_column(n, m, nullable=True) for n, m in _windowed("n_buys", "", "purchases of the base token")),
-        *(count_column(n, m, nullable=True) for n, m in _windowed("n_sells", "", "sales of the base token")),
+        *(count_column(n, m, nullable=True, high=1e12)
+          for what, meaning in (("n_buys", "purchases of the base token"), ("n_sells", "sales of the base token"))
+          for n, m in _windowed(what, "", meaning)),
     ),
     key=POOL_TIME_KEY,
 )  # fmt: skip

@@ -118,3 +118,22 @@ def test_a_snapshot_sees_the_latest_closed_bar_unless_it_is_stale():
     at_bars = extra_of_bars(frame, 5, spec).filter(pl.col("pool") == "a")["ta_sma_10_5m"]
     assert found["ta_sma_10_5m"].to_list()[:4] == [at_bars[18], at_bars[19], at_bars[29], None]
     assert attach_extra(rows, Sources(rows.lazy()), Span(MIDNIGHT, at(999)), FeaturesSpec()).equals(rows)
+
+
+EARLY = (
+    "alligator", "amat", "aobv", "chandelier_exit", "coppock", "kama", "kdj", "kvo", "mcgd", "pvi", "qqe", "rma", "rvgi",
+    "smc", "squeeze", "ssf", "stoch", "thermo", "tmo",
+)  # fmt: skip
+"""pandas-ta says something of early bars with these only if enough later bars exist."""
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_what_is_said_of_an_early_bar_does_not_tell_whether_its_pool_lived_on(name):
+    frame, spec = market(a=240), asking(name)
+    whole = extra_of_bars(frame, 5, spec)
+    for n in (5, 12, 30, 60, 120, 200):
+        part = extra_of_bars(frame.head(n), 5, spec)
+        for column in extra_columns(spec):
+            told, again = whole[column].head(n), part[column]
+            assert (told.is_null() == again.is_null()).all(), f"{column} of {n} bars"
+            assert ((told - again).abs() <= 1e-9 * told.abs()).fill_null(value=True).all(), f"{column} of {n} bars"

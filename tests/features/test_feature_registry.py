@@ -1,8 +1,10 @@
 """The registry agrees with the vocabulary, and its hash follows the formulas and nothing else."""
 
+import ast
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -103,12 +105,25 @@ def test_the_hash_changes_with_the_code_of_an_engine(monkeypatch):
     assert feature_set_hash() != before
 
 
+def test_no_constant_of_an_indicator_hides_where_the_hash_does_not_look():
+    assert {"indicator_terms", "market_terms", "spec", "feature", "engine_list", "algebra"} <= set(
+        registry._engines_code()
+    )
+    engines = Path(registry.__file__).parent / "engines"
+    for file in (file for file in engines.glob("*.py") if not file.stem.startswith(("online", "__"))):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and ".online_" in (node.module or ""):
+                taken = [name.name for name in node.names]
+                assert not [name for name in taken if name.isupper()], f"{file.stem} takes {taken!r}"
+
+
 def test_a_modules_code_is_the_same_whatever_its_docstrings_say(tmp_path):
     def code(source):
         (tmp_path / "module.py").write_text(source)
         return registry._code(tmp_path / "module.py")
 
     assert code('"""One."""\nx = 1  # why') == code('"""Two."""\nx = 1')
+    assert code('x = 1\n"""Said of x."""') == code('x = 1\n"""Said otherwise."""')
     assert code("x = 1") != code("x = 2")
 
 

@@ -129,6 +129,10 @@ def test_snapshots_give_what_the_library_gives(tmp_path, monkeypatch):
     assert found.select(expected.columns).equals(expected)
 
 
+def of_two_lengths(frame):
+    return pl.concat([frame, bars(1, 20, 60).with_columns(symbol=pl.lit("hourly"))])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -136,6 +140,13 @@ def test_snapshots_give_what_the_library_gives(tmp_path, monkeypatch):
         (lambda f: f.drop("close"), "neither snapshots"),
         (lambda f: pl.concat([f, f.head(1)]), "two bars"),
         (lambda f: f.with_columns(close=pl.lit(float("nan"))), "without a finite"),
+        (lambda f: f.with_columns(low=-pl.col("low")), "from zero up"),
+        (lambda f: f.with_columns(low=pl.col("high"), high=pl.col("low")), "outside of low and high"),
+        (lambda f: f.with_columns(symbol=pl.lit(None, pl.String)), "without a symbol"),
+        (lambda f: f.with_columns(pl.col("time").dt.offset_by("7000y")), "not between 1970 and 2200"),
+        (lambda f: f.with_columns(close=pl.lit("dear")), "cannot use"),
+        (lambda f: f.with_columns(pl.col("time").dt.offset_by("2m")), "5-min grid"),
+        (of_two_lengths, "--bar-minutes"),
         (lambda f: f.with_columns(pl.col("time").dt.truncate("12h")).unique(["symbol", "time"]), "min long"),
         (lambda f: f.clear(), "empty"),
     ],
@@ -146,6 +157,39 @@ def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_written(tmp_path, 
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
     assert [p.name for p in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_bars_of_a_symbol_that_seldom_trades_are_used_where_their_length_is_stated(tmp_path):
+    rare = bars(1, 40, 10).with_columns(symbol=pl.lit("rare"))
+    pl.concat([bars(), rare]).write_parquet(tmp_path / "in.parquet")
+    done = run("compute", tmp_path / "in.parquet", "-o", tmp_path / "out.parquet", "--bar-minutes", 5)
+    assert done.exit_code == 0, done.output
+    found = pl.read_parquet(tmp_path / "out.parquet").filter(pl.col("symbol") == "rare")
+    assert (found["known_at"] - found["time"]).unique().to_list() == [timedelta(minutes=5)]
+
+
+def test_the_file_that_is_read_is_not_written_over(tmp_path):
+    bars().write_parquet(tmp_path / "in.parquet")
+    before = (tmp_path / "in.parquet").read_bytes()
+    done = run("compute", tmp_path / "in.parquet", "-o", tmp_path / "in.parquet")
+    assert isinstance(done.exception, UsageError)
+    assert (tmp_path / "in.parquet").read_bytes() == before
+
+
+def test_the_file_that_is_named_is_read_and_no_other(tmp_path):
+    bars(1).with_columns(symbol=pl.lit("right")).write_parquet(tmp_path / "data[1].parquet")
+    bars(1).with_columns(symbol=pl.lit("wrong")).write_parquet(tmp_path / "data1.parquet")
+    done = run("compute", tmp_path / "data[1].parquet", "-o", tmp_path / "out.parquet")
+    assert done.exit_code == 0, done.output
+    assert pl.read_parquet(tmp_path / "out.parquet")["symbol"].unique().to_list() == ["right"]
+
+
+@pytest.mark.parametrize("name", ["event_time", "pool"])
+def test_snapshots_without_a_pool_or_a_time_are_refused(tmp_path, name):
+    frame = market(11).snapshots
+    frame.with_columns(pl.lit(None, frame.schema[name]).alias(name)).write_parquet(tmp_path / "in.parquet")
+    done = run("compute", tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")
+    assert isinstance(done.exception, InputError)
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

@@ -92,7 +92,7 @@ def usd_of(row):
 
 
 def tokens_of(row):
-    return units(row["base_amount"], 2.0**50, 1e20)
+    return units(row["base_amount"], 2.0**30, 1e20)
 
 
 def order_of(row):

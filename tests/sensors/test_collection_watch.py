@@ -134,10 +134,10 @@ def test_an_hour_is_behind_until_every_step_has_followed_and_is_asked_for_again_
         ),
     )
     refresh(lake, RAW, HOUR_OF_BIRTH, lambda _span: records(observed("0xa", 5)))
-    # The bars and the snapshots of that hour follow, and the labels of the day before the bars.
+    # The bars and the snapshots of that hour follow, and the labels that may have waited for the snapshots.
     key, span = behind(lake, 300) or ("", None)
     assert key.split()[::2][:2] == ["candles", "snapshots"]
-    assert span == Span(BIRTH - 25 * HOUR, BIRTH + HOUR)
+    assert span == Span(BIRTH - 37 * HOUR, BIRTH + HOUR)
 
 
 def test_an_answer_that_comes_later_puts_its_hour_behind_again(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Final
 
 import polars as pl
@@ -170,7 +171,14 @@ def _of_one_pool(bars: pl.DataFrame, names: Iterable[str], columns: Iterable[str
         with contextlib.suppress(*_TOO_SHORT):
             told |= _indicator(frame, name)
     nothing: list[float | None] = [None] * bars.height
-    return [[_number(value) for value in told[column]] if column in told else nothing for column in columns]
+    # Some indicators say something of an early bar only where enough later bars exist: that would tell who survived.
+    first = {column: n for name in names for column, n in _first_told(name).items()}
+    return [
+        [None if i < first[column] else _number(value) for i, value in enumerate(told[column])]
+        if column in told
+        else nothing
+        for column in columns
+    ]
 
 
 def _indicator(frame: Any, name: str) -> dict[str, Any]:
@@ -186,18 +194,37 @@ def _indicator(frame: Any, name: str) -> dict[str, Any]:
 @cache
 def _columns_of(name: str) -> tuple[str, ...]:
     """pandas-ta's names of an indicator's columns, found by trying it on a wave of 400 bars."""
-    wave = [10 + math.sin(i / 7) + i / 100 for i in range(400)]
+    return tuple(_indicator(_wave(400), name))
+
+
+@cache
+def _first_told(name: str) -> Mapping[str, int]:
+    """How many bars at the start of a series each column says nothing of: those that it does not tell by themselves."""
+
+    def is_told(column: str, n: int) -> bool:
+        with contextlib.suppress(*_TOO_SHORT):
+            told = _indicator(_wave(n), name).get(column)
+            return told is not None and any(_number(value) is not None for value in told)
+        return False
+
+    lengths = range(1, 401)
+    return {column: bisect_left(lengths, True, key=partial(is_told, column)) for column in _columns_of(name)}
+
+
+def _wave(n: int) -> Any:
+    """The first bars of a wave, as pandas-ta takes them."""
+    wave = [10 + math.sin(i / 7) + i / 100 for i in range(n)]
     frame = pl.DataFrame(
         {
-            "event_time": [1_600_000_000_000_000 + 300_000_000 * i for i in range(400)],
+            "event_time": [1_600_000_000_000_000 + 300_000_000 * i for i in range(n)],
             "open": wave,
             "high": [value + 0.3 for value in wave],
             "low": [value - 0.25 for value in wave],
             "close": [value + math.cos(i) / 30 for i, value in enumerate(wave)],
-            "volume": [100 + 10 * math.sin(i) for i in range(400)],
+            "volume": [100 + 10 * math.sin(i) for i in range(n)],
         }
     ).with_columns(pl.col("event_time").cast(pl.Datetime("us", "UTC")))
-    return tuple(_indicator(_as_pandas(frame), name))
+    return _as_pandas(frame)
 
 
 def _as_pandas(bars: pl.DataFrame) -> Any:

@@ -15,7 +15,7 @@ import polars_talib as talib
 
 from pipeline.features.engine import POOL_RUN, BarCalculator
 from pipeline.features.engines.bars import five_minute_bars, longer_bars, numbered_pools
-from pipeline.features.engines.online_indicators import (
+from pipeline.features.engines.indicator_terms import (
     BANDS,
     DEVIATIONS,
     FAST,
@@ -23,10 +23,10 @@ from pipeline.features.engines.online_indicators import (
     SLOW,
     SMOOTHING,
     STILL,
-    Technical,
+    THIRD,
+    WILDER,
 )
-from pipeline.features.engines.online_volume import THIRD
-from pipeline.features.engines.online_wilder import WILDER
+from pipeline.features.engines.online_indicators import Technical
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import POOL_KEY, TECHNICAL_FIELDS
 

@@ -13,18 +13,10 @@ from math import isfinite, sqrt
 from typing import Final
 
 from pipeline.features.engine import Bar, Scalar
+from pipeline.features.engines.indicator_terms import BANDS, DEVIATIONS, FAST, SIGNAL, SLOW, SMOOTHING, STILL, WILDER
 from pipeline.features.engines.online_volume import Mfi, Obv, Vwap
-from pipeline.features.engines.online_wilder import WILDER, Adx, Atr, Rsi, is_flat, true_range
+from pipeline.features.engines.online_wilder import Adx, Atr, Rsi, is_flat, true_range
 from pipeline.tables import TECHNICAL_FIELDS
-
-FAST: Final = 12
-SLOW: Final = 26
-SIGNAL: Final = 9
-BANDS: Final = 20
-DEVIATIONS: Final = 2.0
-SMOOTHING: Final = 3
-STILL: Final = 1e-9
-"""A range below this share of the price is rounding: the price stands still, and nothing is measured in such a unit."""
 
 _BOUNDS: Final = {name: (low, high) for name, _, _, low, high in TECHNICAL_FIELDS}
 

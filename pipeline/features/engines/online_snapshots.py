@@ -62,10 +62,13 @@ class _Window:
             return None
         if self._how == "max":
             return self._values[0][1]
-        mean = math.fsum(value for _, value in self._values) / n
-        if self._how == "mean":
-            return mean
-        return math.sqrt(math.fsum((value - mean) ** 2 for _, value in self._values) / (n - 1))
+        try:
+            mean = math.fsum(value for _, value in self._values) / n
+            if self._how == "mean":
+                return mean
+            return math.sqrt(math.fsum((value - mean) * (value - mean) for _, value in self._values) / (n - 1))
+        except OverflowError:
+            return None
 
 
 class OnlineSnapshots(Online):

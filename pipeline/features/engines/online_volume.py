@@ -9,10 +9,8 @@ from typing import Final
 
 from pipeline.calendars import DAY, EPOCH
 from pipeline.features.engine import Bar, micros
-from pipeline.features.engines.online_wilder import WILDER, is_flat
-
-THIRD: Final = 1 / 3
-"""A factor and no division: Polars divides a long column otherwise than a short one, in the last bit."""
+from pipeline.features.engines.indicator_terms import THIRD, WILDER
+from pipeline.features.engines.online_wilder import is_flat
 
 _DAY_US: Final = micros(EPOCH + DAY)
 

@@ -9,7 +9,8 @@ first 14 values, and sums are taken in TA-Lib's order (see `online_indicators`).
 
 from typing import Final
 
-WILDER: Final = 14
+from pipeline.features.engines.indicator_terms import WILDER
+
 FLAT: Final = 1e-14
 """A difference below this share of what was subtracted is rounding."""
 

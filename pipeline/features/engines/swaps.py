@@ -25,7 +25,7 @@ from pipeline.tables import POOL_KEY
 US: Final = timedelta(microseconds=1)
 PER_USD: Final = 2.0**20
 """Units of value in a US dollar: a unit is about a millionth."""
-PER_TOKEN: Final = 2.0**50
+PER_TOKEN: Final = 2.0**30
 PER_LOG: Final = 2.0**40
 """Units of a natural logarithm of a price in 1."""
 MOST_USD: Final = 1e9
