@@ -1,5 +1,8 @@
 """Labels: what became of each pool, and since when we know."""
 
+from bisect import bisect_left
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -19,7 +22,7 @@ from pipeline.pools.shelf import Shelf
 from pipeline.provenance import Input, Recipe, code_of
 from pipeline.snapshots.schedule import interval_of
 from pipeline.snapshots.ticks import Ints, Reals
-from pipeline.tables import CANDLES, POOLS, QUARANTINE, SNAPSHOTS
+from pipeline.tables import CANDLES, POOL_KEY, POOLS, QUARANTINE, SNAPSHOTS
 
 SPEC = LabelsSpec()
 CODE = code_of("labels", SPEC)
@@ -29,7 +32,7 @@ INPUTS = (
     Input("candles", ahead=SPEC.look_ahead),
 )
 MARKET = MarketSpec()
-MARKET_INPUTS = (Input("snapshots", ahead=MARKET.ahead), Input("candles", ahead=MARKET.ahead))
+MARKET_INPUTS = tuple(Input(name, back=MARKET.back, ahead=MARKET.ahead) for name in ("snapshots", "candles"))
 MARKET_CODE = code_of("labels", MARKET)
 
 
@@ -77,20 +80,37 @@ def market_labels(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
 ) -> dg.MaterializeResult[Any]:
     """What each network's market did after each hour: its regime over 12 h, rotation of the base asset over 6 h."""
-    now = clock.now()
-    recipe = Recipe(
+    now, pools = clock.now(), lake.scan(POOLS).collect()
+    recipe = market_recipe(pools, now)
+    return refreshed(context, lake, recipe, lambda span: market_of(lake, pools, span, now))
+
+
+def market_recipe(pools: pl.DataFrame, now: datetime) -> Recipe:
+    """What an hour's market labels are made from; POOLS keeps no record by hour, so what it says is told here."""
+    known = born_by(pools)
+    return Recipe(
         "market_labels",
         MARKET_INPUTS,
         MARKET_CODE,
-        depends_on=lambda hour: str(min(floor(now, HOUR), hour + HOUR + MARKET.maturity)),
+        depends_on=lambda hour: (
+            f"{known(hour + HOUR + MARKET.ahead)} {min(floor(now, HOUR), hour + HOUR + MARKET.maturity)}"
+        ),
     )
 
-    def compute(span: Span) -> pl.DataFrame:
-        ahead = span.widened(ahead=MARKET.ahead)
-        seen, bars = (lake.scan(target, ahead).collect() for target in (SNAPSHOTS, CANDLES))
-        return label_market(bars, seen, lake.scan(POOLS, ahead.widened(back=FOLLOWED)).collect(), span, now, MARKET)
 
-    return refreshed(context, lake, recipe, compute)
+def market_of(lake: Lake, pools: pl.DataFrame, span: Span, now: datetime) -> pl.DataFrame:
+    """The market labels of a span of hours, however it is cut."""
+    around = span.widened(back=MARKET.back, ahead=MARKET.ahead)
+    seen, bars = (lake.scan(target, around).collect() for target in (SNAPSHOTS, CANDLES))
+    return label_market(bars, seen, pools, span, now, MARKET)
+
+
+def born_by(pools: pl.DataFrame) -> Callable[[datetime], str]:
+    """For any moment, a hash of what the market labels need to know of the pools born before it."""
+    told = pools.select(*POOL_KEY, "created_at", "quote_token", "watched_until").sort("created_at")
+    born = told["created_at"].to_list()
+    sums = np.concatenate([[0], np.cumsum(told.hash_rows(seed=1).to_numpy(), dtype=np.uint64)])
+    return lambda moment: str(sums[bisect_left(born, moment)])
 
 
 def stood_still(lake: Lake) -> pl.DataFrame:

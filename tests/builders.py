@@ -25,6 +25,7 @@ _AFTER = {
     "rug_at": timedelta(minutes=20),
     "first_touch_at": timedelta(minutes=10),
     "label_known_at": timedelta(days=1),
+    "path_known_at": timedelta(days=2),
     "watched_until": timedelta(days=30),
 }
 _SAME_TEXT = {"source": "recording:test", "network": "eth", "dex": "uniswap_v2", "quote_symbol": "WETH"}

@@ -127,6 +127,10 @@ _OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
         _ordered("return_trough_pct", "return_peak_pct"),
         _iff("rug_kind", "the outcome is RUG", (pl.col("outcome") == "RUG").fill_null(value=False), "outcome"),
         _ordered("event_time", "executable_entry_at"),
+        _iff("label_known_at", "status is labelled", pl.col("status") == "labelled", "status"),
+        _together("executable_entry_at", "return_executable_pct"),
+        _together("path_known_at", "return_end_pct"),
+        _ordered("label_known_at", "path_known_at"),
         Rule(
             "average_uniqueness is above zero",
             ("average_uniqueness",),

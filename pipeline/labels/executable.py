@@ -63,29 +63,33 @@ def round_trip_pct(
 
 def executable(
     states: States, bars: Bars, decisions: Decisions, hours: int, vouched: Flags, spec: LabelsSpec
-) -> tuple[Floats, Ints]:
+) -> tuple[Floats, Ints, Ints]:
     """`round_trip_pct` of the spec's position over each decision's window, and when it is bought (us).
 
     Bought at the first snapshot after the decision, if it comes within `entry_share` of the horizon, at its price and
-    reserves. Sold at the horizon from the last bar's closing price and reserve, or from the last observation, whichever
-    is later and knows them. Where the source vouches for its record (`vouched`) and nothing happened after the entry,
-    the pool is as it was then; elsewhere what is sold from must lie within `observation_share` of the horizon's end.
+    reserves. Where the source vouches for its record (`vouched`), sold at the horizon from the last bar's closing price
+    and reserve, or, if nothing happened after the entry, from the pool as it was then: an observation at the very
+    horizon may hold an update that the label's own return does not see (`paths.walk`). Elsewhere sold from the last bar
+    or observation, whichever is later and knows them; it must lie within `observation_share` of the horizon's end.
 
     Returns:
-        Per cent, NaN where entry or exit is not known; times with 0 where there is no entry.
+        Per cent, NaN where entry or exit is not known; when it was bought and since when entry and exit observations
+        are known (us), 0 where nothing is told. Bars are known as the path is.
     """
     end = decisions.time + hours * HOUR_US
     at = states.after(decisions.pool_number, decisions.time)
     entry = _entry(states, at, decisions, hours, spec)
     window = bars.window(decisions, hours)
-    leave = _exit(states, bars, (entry, at), decisions, window, end)
+    last = np.where(vouched, at, np.maximum(states.after(decisions.pool_number, end) - 1, at))
+    leave = _exit(states, bars, (entry, last), window)
     late = end - leave.time <= round(hours * HOUR_US * spec.observation_share)
     is_known = vouched | late
     quote_usd = _take(states.quote_usd, at)
     position = spec.position_usd / np.where(np.isnan(entry.price), np.nan, quote_usd)
     found = round_trip_pct(position, (entry.price, entry.reserve), (leave.price, leave.reserve), spec.fee_pct)
     found = np.where(is_known, found, np.nan)
-    return found, np.where(np.isnan(found), 0, entry.time)
+    known_at = np.maximum(_take(states.known_at, at), _take(states.known_at, last))
+    return found, np.where(np.isnan(found), 0, entry.time), np.where(np.isnan(found), 0, known_at)
 
 
 def _entry(states: States, at: Ints, decisions: Decisions, hours: int, spec: LabelsSpec) -> State:
@@ -96,12 +100,9 @@ def _entry(states: States, at: Ints, decisions: Decisions, hours: int, spec: Lab
     return State(time, _take(states.price, at) + nothing, _take(states.reserve, at) + nothing)
 
 
-def _exit(
-    states: States, bars: Bars, entry: tuple[State, Ints], decisions: Decisions, window: Window, end: Ints
-) -> State:
-    """The last state after the entry up to the horizon, of bars and observations; the entry itself if there is none."""
-    bought, at = entry
-    seen = np.maximum(states.after(decisions.pool_number, end) - 1, at)
+def _exit(states: States, bars: Bars, entry: tuple[State, Ints], window: Window) -> State:
+    """What is sold from: the last bar, if it ends after the entry and not before the observation, else that."""
+    bought, seen = entry
     time, price, reserve = (_take(v, seen) for v in (states.time, states.price, states.reserve))
     # An observation that does not know its reserve tells of no exit, and one without a price only of an empty pool.
     price = np.where(reserve == 0, 0.0, price)

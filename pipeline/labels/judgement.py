@@ -9,7 +9,7 @@ A *window* is one row a decision with what happened; a *judged* window also says
   `is_still` (the recorded clock stood still), `is_silent_rug` (drained when it was last heard of).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -98,10 +98,10 @@ def _is_observed(spec: LabelsSpec) -> pl.Expr:
 def _is_open(now: datetime, spec: LabelsSpec) -> pl.Expr:
     """Whether waiting can still bring what is missing.
 
-    A source that vouches is given one horizon to move on after it fell silent; one that does not, the same share of the
-    horizon after its end as an observation may lie before it: its last bar arrives late.
+    A source that vouches is given one horizon to move on after it fell silent; one that does not, `patience_hours`: its
+    bars are told late.
     """
-    patience = pl.coalesce(pl.col("watched_until") + tolerance(1), END + tolerance(spec.observation_share))
+    patience = pl.coalesce(pl.col("watched_until") + tolerance(1), END + timedelta(hours=spec.patience_hours))
     return (pl.lit(now, UTC) < END) | (~pl.col("is_observed") & (pl.lit(now, UTC) <= patience))
 
 
@@ -195,6 +195,7 @@ def label_columns(now: datetime, spec: LabelsSpec) -> list[pl.Expr]:
         pl.when(labelled).then(touch_at).alias("first_touch_at"),
         pl.when(labelled).then("resolution_s").alias("touch_resolution_s"),
         pl.when(labelled).then(known_at).alias("label_known_at"),
+        pl.when(whole).then(pl.max_horizontal(END, "all_known_at", "executable_known_at")).alias("path_known_at"),
         *(pl.when(whole).then(name).alias(name) for name in of_whole),
         pl.when(whole).then(_direction(spec)).alias("direction"),
         # A decision that is still to come before the end would overlap this one.

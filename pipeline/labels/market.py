@@ -1,21 +1,34 @@
 """Where a network's market went after each hour: its regime over 12 h, rotation between base asset and pools over 6.
 
-Belongs here: windows over the market's series, their names and what can be known of them at `now`. Stays out: how the
-series are made (`market_index`), and single pools (`outcomes`).
+Belongs here: the windows' names and what can be known of them at `now`. Stays out: what pools and quote tokens did over
+a window (`market_index`), and single pools (`outcomes`).
 """
 
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
+from scipy.special import stdtr  # type: ignore[import-untyped]
 
-from pipeline.calendars import HOUR, Span, require_utc
-from pipeline.labels.direction import confidence_of
-from pipeline.labels.market_index import MARKET, base_tokens, pool_index, pool_returns, quote_returns
+from pipeline.calendars import Span, require_utc
+from pipeline.labels.market_index import (
+    LABEL,
+    MARKET,
+    bar_counts,
+    base_tokens,
+    midmean,
+    pool_prices,
+    pool_returns,
+    quote_prices,
+    quote_returns,
+)
 from pipeline.labels.market_spec import MarketSpec
+from pipeline.labels.range_extrema import Floats
 from pipeline.tables import MARKET_LABELS, UTC
 
-_LABEL: Final = (*MARKET, "event_time")
+_NO_SPREAD: Final = 1e-9
+"""Log returns: pools that differ by less differ by their rounding."""
 
 
 def label_market(
@@ -28,126 +41,113 @@ def label_market(
 ) -> pl.DataFrame:
     """Label the market of each network at each hour of the span with what it did after it.
 
-    *Regime*, over 12 h: bull or bear where the index of pools rose or fell by more than `regime_pct`, else sideways.
-    The index adds up, bar by bar, the trimmed mean over pools of log returns between adjacent bars, in quote tokens.
+    *Regime*, over 12 h: bull or bear where the market rose or fell by more than `regime_pct`, else sideways. The market
+    is the trimmed mean over pools of their own log returns over the whole window, in quote tokens
+    (`market_index.pool_returns`).
 
     *Rotation*, over 6 h: `into_base` where the base asset, the quote token of most pools, gained more than
-    `rotation_pct` on the index of pools, `into_pools` where it lost as much, else `none`; both in USD, so that a pool's
-    return is that in quote tokens and its quote token's own. Where nobody observed the base asset's USD price, or it is
-    a stated constant, nothing can be said.
+    `rotation_pct` on the pools, `into_pools` where it lost as much, else `none`; both in USD, so a pool's return is
+    that in quote tokens and its quote token's own. Where nobody observed the base asset's USD price, or it is a stated
+    constant, nothing can be said.
 
-    Only what happens after the hour enters: the first return is from the bar that begins with it to the next one.
-    `confidence` is how surely the window's mean bar return differs from nothing (`direction.confidence_of`).
+    `confidence` is how surely the trimmed mean differs from nothing over the pools of the window: one less the p-value
+    of its Student's t (Tukey & McLaughlin 1963; Yuen 1974), with as many degrees of freedom as pools were kept, less
+    one. Each pool counts once, so it does not matter how its returns follow each other in time; it is assumed that
+    pools err independently about the move they have in common, which is what is measured.
 
     Args:
-        candles: CANDLES rows that start in the span or up to `spec.ahead` after it; known after `now`: not used.
+        candles: CANDLES rows from `spec.back` before the span to `spec.ahead` after it; known after `now`: not used.
         snapshots: SNAPSHOTS rows of the same stretch.
-        pools: POOLS rows of these pools; one not among them does not count.
+        pools: all POOLS, whenever they were born; a pool not among them does not count.
         span: the hours asked for.
         now: the moment of labelling, UTC.
         spec: horizons and thresholds.
 
     Returns:
-        MARKET_LABELS, two rows an hour and network of `pools`, sorted by key. What is missing may come until
-        `patience_hours` after the horizon; until then the label is pending.
+        MARKET_LABELS, two rows for each network and hour since its first pool was born, sorted by key. Where all pools
+        are vouched for, a label is known at the horizon; else what is missing may come until `patience_hours` after it,
+        and that nothing came is not known before.
 
     Raises:
         UsageError: `now` is not UTC.
     """
     require_utc(now)
     bars, seen = (frame.filter(pl.col("known_at") <= now) for frame in (candles, snapshots))
-    moves = pool_returns(bars, pools, spec)
-    worth = quote_returns(seen, pools, spec)
-    hours = (
-        pools.select(MARKET)
-        .unique()
-        .join(pl.DataFrame({"event_time": [*span.hours()]}, {"event_time": UTC}), how="cross")
-    )
-    regime = _windowed(pool_index(moves, spec), hours, spec.regime_hours, spec)
+    prices, worth = pool_prices(bars, spec), quote_prices(seen, pools)
+    prices = prices.join(pools, on=["source", "network", "pool"], how="semi")
+    hours = _hours(pools, span)
+    regime = midmean(pool_returns(prices, hours, pools, spec.regime_hours, spec), spec)
     base = base_tokens(seen, pools, spec.rotation_hours)
-    rotation = _rotation(moves, worth, base, hours, spec)
+    rotation = _rotation(prices, worth, base, hours, pools, spec)
     named = (
-        _named(regime, "regime", ("bull", "bear", "sideways"), spec.regime_pct, now, spec),
+        _named(
+            _windows(regime, prices, hours, spec.regime_hours).with_columns(unseen=pl.lit(None, pl.String)),
+            "regime", ("bull", "bear", "sideways"), spec.regime_pct, now, spec,
+        ),
         _named(rotation, "rotation", ("into_base", "into_pools", "none"), spec.rotation_pct, now, spec),
-    )
+    )  # fmt: skip
     return pl.concat([MARKET_LABELS.empty(), *named]).sort(MARKET_LABELS.key)
 
 
-def _windowed(series: pl.DataFrame, hours: pl.DataFrame, length: int, spec: MarketSpec) -> pl.DataFrame:
-    """What a series (`slot, move, n_pools, known_at`) did over the `length` hours after each hour.
+def _hours(pools: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """The hours of the span, of each network from the hour of its first pool's birth on."""
+    born = pools.group_by(MARKET).agg(pl.col("created_at").min().dt.truncate("1h").alias("born"))
+    every = pl.DataFrame({"event_time": [*span.hours()]}, {"event_time": UTC})
+    return born.join(every, how="cross").filter(pl.col("event_time") >= pl.col("born")).drop("born")
 
-    A return that ends with bar `slot` began with the bar before it, so it is after every hour up to that bar's start.
-    """
-    newest = (pl.col("slot") - spec.bar).dt.truncate("1h")
-    windows = (
-        series.join(pl.DataFrame({"back": range(length + 1)}), how="cross")
-        .with_columns(event_time=newest - pl.duration(hours="back"))
-        .filter(pl.col("slot") < pl.col("event_time") + timedelta(hours=length))
-    )
-    enough = pl.col("n_pools") >= spec.least_pools
-    sums = (
-        windows.sort(*MARKET, "event_time", "slot")
-        .group_by(_LABEL, maintain_order=True)
-        .agg(
-            pl.len().alias("n_any"),
-            enough.sum().alias("n_bars"),
-            pl.col("move").filter(enough).sum().alias("total"),
-            (pl.col("move").filter(enough) ** 2).sum().alias("squares"),
-            pl.col("known_at").filter(enough).max(),
-        )
-    )
-    return hours.join(sums, on=_LABEL, how="left").with_columns(
-        pl.col("n_any", "n_bars").fill_null(0), horizon_hours=pl.lit(length, pl.Int32), unseen=pl.lit(None, pl.String)
+
+def _windows(means: pl.DataFrame, prices: pl.DataFrame, hours: pl.DataFrame, length: int) -> pl.DataFrame:
+    """Every hour with its mean (`midmean`), if it has one, and how many bars its window holds."""
+    return (
+        hours.join(means, on=LABEL, how="left")
+        .join(bar_counts(prices, length), on=LABEL, how="left")
+        .with_columns(pl.col("n_pools", "n_kept", "n_bars").fill_null(0), horizon_hours=pl.lit(length, pl.Int32))
     )
 
 
 def _rotation(
-    moves: pl.DataFrame, worth: pl.DataFrame, base: pl.DataFrame, hours: pl.DataFrame, spec: MarketSpec
+    prices: pl.DataFrame,
+    worth: pl.DataFrame,
+    base: pl.DataFrame,
+    hours: pl.DataFrame,
+    pools: pl.DataFrame,
+    spec: MarketSpec,
 ) -> pl.DataFrame:
-    """The base asset against the index of pools, both in USD, over each hour's window."""
-    quoted = (*MARKET, "quote_token", "slot")
-    in_usd = moves.join(worth.filter(pl.col("usd_move").is_not_null()), on=quoted, how="inner").with_columns(
-        move=pl.col("move") + pl.col("usd_move"), known_at=pl.max_horizontal("known_at", "usd_known_at")
-    )
-    index = pool_index(in_usd, spec)
-    tokens = worth.join(
-        base.select(*MARKET, pl.col("base_token").alias("quote_token")).unique(), on=[*MARKET, "quote_token"]
-    )
-    against = tokens.join(index, on=[*MARKET, "slot"], how="inner").with_columns(
-        move=pl.col("usd_move") - pl.col("move"), known_at=pl.max_horizontal("known_at", "usd_known_at")
-    )
-    found = [
-        _windowed(
-            against.filter(pl.col("quote_token") == token, pl.col("move").is_not_null()),
-            hours.join(base.filter(pl.col("base_token") == token), on=_LABEL, how="semi"),
-            spec.rotation_hours,
-            spec,
-        )
-        for token in base["base_token"].unique().sort()
-    ]
-    nothing = hours.join(base, on=_LABEL, how="anti")
-    rows = pl.concat([*found, _windowed(against.clear(), nothing, spec.rotation_hours, spec)])
-    return rows.join(_prices(worth, base, spec), on=_LABEL, how="left").with_columns(
-        unseen=pl.when(pl.col("n_prices").fill_null(0) == 0)
-        .then(pl.lit("base_price_not_observed"))
-        .when(pl.col("n_prices") == 1)
-        .then(pl.lit("base_price_constant"))
-    )
-
-
-def _prices(worth: pl.DataFrame, base: pl.DataFrame, spec: MarketSpec) -> pl.DataFrame:
-    """How many different USD prices of its base asset each hour's window saw."""
+    """The base asset against the pools, both in USD, over each hour's window."""
     length = spec.rotation_hours
-    ends = pl.col("slot") + spec.bar
-    return (
-        worth.with_columns(hour=(ends - timedelta(microseconds=1)).dt.truncate("1h"))
-        .join(pl.DataFrame({"back": range(length)}), how="cross")
-        .with_columns(event_time=pl.col("hour") - pl.duration(hours="back"))
-        .join(base.rename({"base_token": "quote_token"}), on=[*_LABEL, "quote_token"], how="semi")
-        .group_by(_LABEL)
-        # A stated constant comes back as a quotient: its last digits are no price.
-        .agg(pl.col("usd").round_sig_figs(9).n_unique().alias("n_prices"))
+    usd = quote_returns(worth, hours, length, spec)
+    of_base = usd.join(base, left_on=[*LABEL, "quote_token"], right_on=[*LABEL, "base_token"], how="semi")
+    against = (
+        pool_returns(prices, hours, pools, length, spec)
+        .join(usd.drop("is_constant"), on=[*LABEL, "quote_token"], how="inner")
+        .join(of_base.select(*LABEL, base_move="usd_move", base_known_at="usd_known_at"), on=LABEL, how="inner")
+        .with_columns(
+            # Said in this order, a pool quoted in the base asset is the reverse of its own return to the last digit.
+            move=(pl.col("base_move") - pl.col("usd_move")) - pl.col("move"),
+            known_at=pl.max_horizontal("known_at", "usd_known_at", "base_known_at"),
+        )
     )
+    told = of_base.select(*LABEL, "is_constant")
+    return (
+        _windows(midmean(against, spec), prices, hours, length)
+        .join(told, on=LABEL, how="left")
+        .with_columns(
+            unseen=pl.when(pl.col("is_constant").is_null())
+            .then(pl.lit("base_price_not_observed"))
+            .when("is_constant")
+            .then(pl.lit("base_price_constant"))
+        )
+    )
+
+
+def _confidence(windows: pl.DataFrame) -> Floats:
+    """One less the p-value of the trimmed mean's t; NaN where fewer than two pools were kept or they do not differ."""
+    kept, n, spread = (windows[c].fill_null(0).cast(pl.Float64).to_numpy() for c in ("n_kept", "n_pools", "spread"))
+    mean = windows["move"].fill_null(np.nan).to_numpy()
+    with np.errstate(all="ignore"):
+        t = np.abs(mean) * kept / (spread * np.sqrt(n))
+        found = 2 * stdtr(kept - 1, t) - 1
+    return np.where((kept > 1) & (spread > _NO_SPREAD) & np.isfinite(found), np.clip(found, 0.0, 1.0), np.nan)
 
 
 def _named(
@@ -155,21 +155,24 @@ def _named(
 ) -> pl.DataFrame:
     """Rows of MARKET_LABELS; `names` of a rise beyond the limit, a fall beyond it, and neither."""
     end = pl.col("event_time") + pl.duration(hours="horizon_hours")
-    least = pl.col("horizon_hours").first() * HOUR.seconds * spec.least_bars_share / spec.bar.seconds
-    is_enough = (pl.col("n_bars") >= least) & pl.col("unseen").is_null()
-    is_open = (pl.lit(now, UTC) < end) | (~is_enough & (pl.lit(now, UTC) <= end + timedelta(hours=spec.patience_hours)))
-    change = (pl.col("total").exp() - 1) * 100
-    n, total, squares = (windows[name].fill_null(0).to_numpy() for name in ("n_bars", "total", "squares"))
+    least = pl.col("horizon_hours") * 60 * spec.least_bars_share / spec.bar_minutes
+    is_bars, is_pools = pl.col("n_bars") >= least, pl.col("n_pools") >= spec.least_pools
+    is_enough = is_bars & is_pools & pl.col("unseen").is_null()
+    # Only a source that vouches says that nothing happened; elsewhere the day's bars may still be on their way.
+    is_final = is_enough & pl.col("is_vouched").fill_null(value=False)
+    settled_at = pl.when(is_final).then(end).otherwise(end + timedelta(hours=spec.patience_hours))
+    change = (pl.col("move").exp() - 1) * 100
     told = windows.with_columns(
-        confidence=pl.Series(confidence_of(n, total, squares, 2), nan_to_null=True),
-        status=pl.when(is_open).then(pl.lit("pending")).when(is_enough).then(pl.lit("labelled")).otherwise(pl.lit("censored")),
+        confidence=pl.Series(_confidence(windows), nan_to_null=True, dtype=pl.Float64),
+        status=pl.when(pl.lit(now, UTC) < settled_at).then(pl.lit("pending"))
+        .when(is_enough).then(pl.lit("labelled")).otherwise(pl.lit("censored")),
         censor_reason=pl.coalesce(
-            "unseen", pl.when(pl.col("n_any") >= least).then(pl.lit("too_few_pools")).otherwise(pl.lit("too_few_bars"))
+            "unseen", pl.when(is_bars).then(pl.lit("too_few_pools")).otherwise(pl.lit("too_few_bars"))
         ),
         value=pl.when(change > limit_pct).then(pl.lit(names[0])).when(change < -limit_pct).then(pl.lit(names[1]))
         .otherwise(pl.lit(names[2])),
         return_pct=change,
-        label_known_at=pl.max_horizontal(end, "known_at"),
+        label_known_at=pl.max_horizontal(settled_at, "known_at"),
         kind=pl.lit(kind),
     )  # fmt: skip
     labelled = pl.col("status") == "labelled"

@@ -57,7 +57,8 @@ def label_outcomes(
     Half of the rule speaks of the reserve. Where the decision or a bar of the window does not know it, a pool may have
     been drained unseen, and the window is censored (`reserve_not_observed`) whatever the price says: to keep the rugs
     among such windows and drop the rest would make rugs of them all. Bars after a rug do not matter. Where nobody
-    vouches for a pool and it was observed often enough, its observations tell instead (`watched`).
+    vouches for a pool its observations tell instead (`watched`), if it would have been observed often enough; its
+    bars alone settle nothing then, because a label would depend on which of them have come.
 
     Args:
         decisions: `source, network, pool, event_time, price_quote, quote_reserve`, and `price_usd, reserve_usd` where
@@ -68,14 +69,15 @@ def label_outcomes(
         now: the moment of labelling, UTC.
         spec: thresholds and horizons.
         observed: the pools' snapshots, `observed_back` before the decisions to `observed_ahead` after them. Without
-            them, windows with unknown reserves are censored, nothing is executable, and decisions have no neighbours.
+            them the bars are all there will ever be: windows with unknown reserves are censored, nothing is
+            executable, and decisions have no neighbours.
 
     Returns:
         LABELS, one row per decision and horizon, sorted by its key. A rug is `labelled` as soon as its bar is known,
         and `label_known_at` is then that bar's `known_at`; any other outcome is known at t + h, or when the last bar
         of the window arrived if that is later. `return_*`, `direction*`, `peak_at` and `trough_at` are null until the
-        whole window is known, and belong to t + h even where a rug was known before; `average_uniqueness` is null
-        until t + h. Rows not labelled hold nulls.
+        whole window is known, which is since `path_known_at`, even where a rug was known before; `average_uniqueness`
+        is null until t + h. Rows not labelled hold nulls.
 
     Raises:
         InputError: times off the bar grid, bars twice, or bar prices that are null or not finite.
@@ -140,7 +142,12 @@ def _label(chunk: pl.DataFrame, known: _Known, hours: int) -> pl.DataFrame:
     """The labels of one horizon."""
     decisions = Decisions.of(chunk)
     paths = walk(known.bars, decisions, known.bars.window(decisions, hours), known.spec)
-    judged = settled(judged_by_bars(window_of(chunk, paths, hours, known.spec), known.now, known.spec))
+    window = window_of(chunk, paths, hours, known.spec)
+    if known.watch is not None:
+        # Bars of a pool nobody vouches for settle nothing: which of them came, and when, depends on what became of it.
+        is_vouched = pl.col("watched_until").is_not_null()
+        window = window.with_columns(is_reserve_told=pl.col("is_reserve_told") & is_vouched)
+    judged = settled(judged_by_bars(window, known.now, known.spec))
     if known.watch is not None:
         judged = _with_watched(judged, chunk, known.watch, known, hours)
     return (
@@ -152,10 +159,9 @@ def _label(chunk: pl.DataFrame, known: _Known, hours: int) -> pl.DataFrame:
 
 
 def _with_watched(judged: pl.DataFrame, chunk: pl.DataFrame, watch: Watch, known: _Known, hours: int) -> pl.DataFrame:
-    """Windows that their bars do not settle, of pools for which nobody vouches, as their observations tell."""
-    is_unsettled = judged["watched_until"].is_null() & ~judged["is_labelled"] & judged["is_priced"]
+    """Every window of a pool for which nobody vouches, as its observations tell, if price and reserve are known."""
     is_known = chunk.select((quote_reserve() > 0).fill_null(value=False)).to_series()
-    is_theirs = is_unsettled & is_known
+    is_theirs = judged["watched_until"].is_null() & judged["is_priced"] & is_known
     if not is_theirs.any():
         return judged
     seen = settled(watch.judge(chunk.filter(is_theirs), hours, known.now, known.spec))
@@ -167,12 +173,13 @@ def _of_window(judged: pl.DataFrame, known: _Known, hours: int) -> list[pl.Serie
     decisions = Decisions.of(judged)
     window = known.bars.window(decisions, hours)
     vouched = judged.select((pl.col("watched_until") >= END).fill_null(value=False)).to_series().to_numpy()
-    gain, entry = executable(known.states, known.bars, decisions, hours, vouched, known.spec)
+    gain, entry, known_at = executable(known.states, known.bars, decisions, hours, vouched, known.spec)
     confidence = direction_confidence(known.bars, decisions, window, known.spec)
     unique = average_uniqueness(known.states, decisions, hours, known.spec)
     return [
         pl.Series("return_executable_pct", gain, nan_to_null=True),
         times("executable_entry_at", np.where(entry == 0, NEVER, entry)),
+        times("executable_known_at", np.where(known_at == 0, NEVER, known_at)),
         pl.Series("direction_confidence", confidence, nan_to_null=True),
         pl.Series("average_uniqueness", unique),
     ]

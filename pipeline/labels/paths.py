@@ -67,7 +67,7 @@ def walk(bars: Bars, decisions: Decisions, window: Window, spec: LabelsSpec) -> 
         trough_at=_extreme_at(bars, bars.low, window, lowest, price),
         rug_at=bars.at(bars.known_at, rug, stop),
         rug_start=bars.at(bars.start, rug, stop),
-        rug_kind=_rug_kind(bars, rug, stop, decisions, spec),
+        rug_kind=kind_of(bars, rug, stop, decisions, spec),
         touch=touch,
         touch_at=touch_at,
         last_start=bars.at(bars.start, stop - 1 + is_empty, stop),
@@ -107,7 +107,7 @@ def first_rug(bars: Bars, window: Window, decisions: Decisions, spec: LabelsSpec
     return found
 
 
-def _rug_kind(bars: Bars, rug: Ints, stop: Ints, decisions: Decisions, spec: LabelsSpec) -> Bytes:
+def kind_of(bars: Bars, rug: Ints, stop: Ints, decisions: Decisions, spec: LabelsSpec) -> Bytes:
     """Which conditions the bar of the rug meets: price (`DUMPED`), reserve (`DRAINED`), or both."""
     kind = np.full(len(rug), NO_RUG, np.int8)
     found = np.flatnonzero(rug < stop)

@@ -26,7 +26,8 @@ class LabelsSpec:
     may lie. Liquidity that was pulled seldom comes back, so a drain is seen at the next observation however far it
     is; half a horizon finds 99 % of the rugs that a complete history shows (docs/label-agreement.md), and leaves room
     for a missed visit where the sampler looks twice as often, which it must (`watched`). A pool that was not heard of
-    for `silence_hours`, twice the sampler's longest interval, has stopped answering.
+    for `silence_hours`, twice the sampler's longest interval, has stopped answering. Its bars are told once a day, so
+    nothing is given up before they may have come: `patience_hours` after the horizon.
 
     `position_usd`, `fee_pct` and `entry_share` are of the executable return: a position of so much, bought at the
     first snapshot after the decision, which must come within that share of the horizon.
@@ -55,6 +56,7 @@ class LabelsSpec:
     observation_share: float = 0.1
     gap_share: float = 0.5
     silence_hours: int = 8
+    patience_hours: int = 26
     position_usd: float = 1_000.0
     fee_pct: float = 0.3
     entry_share: float = 0.25
@@ -106,13 +108,16 @@ class LabelsSpec:
 
     @property
     def maturity(self) -> timedelta:
-        """How long after a decision its labels may still change by waiting alone: a silent source is given a horizon.
+        """How long after a decision its labels may still change by waiting alone.
+
+        A silent source that vouches is given a horizon; one that does not, `patience_hours` for its bars, and half a
+        horizon or `silence_hours` for its observations.
 
         >>> LabelsSpec().maturity
-        datetime.timedelta(days=2)
+        datetime.timedelta(days=2, seconds=7200)
         """
         longest = max(self.horizons_hours)
-        return timedelta(hours=longest + max(longest, self.silence_hours))
+        return timedelta(hours=longest + max(longest, self.silence_hours, self.patience_hours))
 
     def beyond(self, pct: float) -> float:
         """The ratio to the reference at which a change of more than `pct` begins, `slack` included.

@@ -21,10 +21,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
-from pipeline.labels.bars import HOUR_US, MINUTE_US, NEVER, Bars, Decisions, Flags, place
+from pipeline.labels.bars import HOUR_US, MINUTE_US, NEVER, Bars, Bytes, Decisions, Flags, place
 from pipeline.labels.judgement import END, is_rug, is_still, times, tolerance, window_of
 from pipeline.labels.observations import Observed, States, minutes_between, quote_reserve
-from pipeline.labels.paths import DRAINED, first_rug, walk
+from pipeline.labels.paths import DRAINED, first_rug, kind_of, walk
 from pipeline.labels.range_extrema import Floats, Ints, RangeMinimum
 from pipeline.labels.spec import LabelsSpec
 from pipeline.tables import UTC
@@ -83,7 +83,10 @@ class Watch:
         window = self.together.window(decisions, hours)
         paths = walk(self.together, decisions, window, spec)
         covered = self._cover(decisions, hours, paths.rug_start, spec)
-        rug_at = np.minimum(paths.rug_at, self._rug_seen_at(decisions, hours, covered, spec))
+        seen_at, seen_kind = self._rug_seen(decisions, hours, covered, spec)
+        # What an observation told of a rug stays: a bar that comes later and shows an earlier moment changes neither.
+        rug_at = np.minimum(paths.rug_at, seen_at)
+        rug_kind = np.where(seen_at <= paths.rug_at, seen_kind, paths.rug_kind)
         end_us = decisions.time + hours * HOUR_US
         is_rug_covered = _rug_end(paths.rug_start, spec) <= covered.until
         is_drained = covered.last_reserve <= decisions.reserve * spec.beyond(spec.rug_reserve_pct)
@@ -91,6 +94,7 @@ class Watch:
             window_of(chunk, paths, hours, spec)
             .with_columns(
                 times("rug_at", rug_at),
+                pl.Series("rug_kind_code", rug_kind),
                 times("seen_at", covered.seen_at),
                 times("silent_at", covered.silent_at),
                 pl.Series("resolution_s", covered.resolution_s.astype(np.int32)),
@@ -139,12 +143,13 @@ class Watch:
         starts: Ints = self.alone.start[np.maximum(stop - 1, 0)]
         return starts + self.alone.bar_minutes * MINUTE_US
 
-    def _rug_seen_at(self, decisions: Decisions, hours: int, covered: Coverage, spec: LabelsSpec) -> Ints:
-        """When an observation alone told of a rug: a bar that says it of an earlier moment may be learned later."""
+    def _rug_seen(self, decisions: Decisions, hours: int, covered: Coverage, spec: LabelsSpec) -> tuple[Ints, Bytes]:
+        """When an observation alone told of a rug, and its kind: a bar of an earlier moment may be learned later."""
         window = self.alone.window(decisions, hours)
         rug = first_rug(self.alone, window, decisions, spec)
         is_covered = _rug_end(self.alone.at(self.alone.start, rug, window.stop), spec) <= covered.until
-        return np.where(is_covered, self.alone.at(self.alone.known_at, rug, window.stop), NEVER)
+        kind = kind_of(self.alone, rug, window.stop, decisions, spec)
+        return np.where(is_covered, self.alone.at(self.alone.known_at, rug, window.stop), NEVER), kind
 
 
 def _judged(window: pl.DataFrame, now: datetime, spec: LabelsSpec) -> pl.DataFrame:
@@ -153,7 +158,9 @@ def _judged(window: pl.DataFrame, now: datetime, spec: LabelsSpec) -> pl.DataFra
     planned, told = pl.col("is_planned"), pl.col("is_reserve_told")
     near = (pl.col("seen_at") >= seen) | (pl.col("last_start") >= seen).fill_null(value=False)
     silent = pl.col("is_silent") & planned
-    patience = pl.when(silent).then("silent_at").otherwise(END + tolerance(spec.observation_share))
+    # Bars are told once a day, and may bring the price at the end, or a rug, wherever observations cover.
+    told_late = END + timedelta(hours=spec.patience_hours)
+    patience = pl.when(silent & pl.col("is_drained")).then("silent_at").otherwise(told_late)
     reason = pl.when(~planned).then(pl.lit("seen_too_rarely")).when(silent).then(pl.lit("stopped_answering"))
     judged = window.with_columns(
         is_reserve_told=told & planned,

@@ -33,7 +33,8 @@ def as_of(features: pl.LazyFrame, labels: pl.LazyFrame, *, known_by: datetime, h
 
     Returns:
         The rows of `features` that have such a label, with `outcome`, `return_end_pct` (%), `label_known_at`, and
-        `label_end`: the later of `label_known_at` and the horizon's end.
+        `label_end`: the later of `label_known_at` and the horizon's end. The return is null where the path is not
+        known by `known_by` to its end: a rug may be known before its last bar is.
 
     Raises:
         UsageError: `known_by` is not UTC.
@@ -70,7 +71,8 @@ def returns_as_of(
     """Features that were known at their own time, with the returns that are known by `known_by`; null where none is.
 
     Returns:
-        The rows of `features` with one column `price_return_{h}h` a horizon, as a fraction: 0.5 is up by half.
+        The rows of `features` with one column `price_return_{h}h` a horizon, as a fraction: 0.5 is up by half. Null
+        also where the outcome is known and the path to the horizon's end is not yet.
     """
     rows = _known(features)
     for hours in horizons_hours:
@@ -91,11 +93,21 @@ def _usable(labels: pl.LazyFrame, known_by: datetime, horizon_hours: int) -> pl.
         pl.col("outcome").is_not_null(),
         pl.col("label_known_at") <= require_utc(known_by),
         horizon_end <= known_by,
-    ).with_columns(pl.max_horizontal("label_known_at", horizon_end).alias("label_end"))
+    ).with_columns(
+        pl.max_horizontal("label_known_at", horizon_end).alias("label_end"), _return_known_by(labels, known_by)
+    )
 
 
-def unlike(rows: pl.DataFrame, labels: pl.LazyFrame, horizon_hours: int) -> pl.DataFrame:
-    """The rows whose label is not, to the last bit, one that LABELS holds for the same decision.
+def _return_known_by(labels: pl.LazyFrame, known_by: datetime) -> pl.Expr:
+    """The return at the horizon's end, null where the path up to there is known later or not at all."""
+    told = pl.col("return_end_pct")
+    if "path_known_at" not in labels.collect_schema().names():
+        return told
+    return pl.when(pl.col("path_known_at") <= known_by).then(told)
+
+
+def unlike(rows: pl.DataFrame, labels: pl.LazyFrame, horizon_hours: int, known_by: datetime) -> pl.DataFrame:
+    """The rows whose label is not, to the last bit, one that LABELS holds for the same decision by `known_by`.
 
     Args:
         rows: `network`, `pool`, `event_time`, `outcome`, `return_end_pct`, `label_known_at`, all of the source of
@@ -103,5 +115,5 @@ def unlike(rows: pl.DataFrame, labels: pl.LazyFrame, horizon_hours: int) -> pl.D
     """
     said = ["network", "pool", "event_time", "outcome", "return_end_pct", "label_known_at"]
     is_of_horizon = (pl.col("horizon_hours") == horizon_hours) & (pl.col("status") == "labelled")
-    held = labels.filter(is_of_horizon).select(said).collect()
+    held = labels.filter(is_of_horizon).with_columns(_return_known_by(labels, known_by)).select(said).collect()
     return rows.select(said).join(held, on=said, how="anti", nulls_equal=True)

@@ -12,11 +12,13 @@ Belongs here: which canaries listen to a training set. Stays out: each canary (`
 | `reconciled` | decisions that got lost on the way to a label | none, exact |
 | `fitting_*` | scalers, imputers, encodings, selections that have seen test rows | none, exact |
 | `recomputed` | features, or decisions, that what was known at the decision does not give | none, to 1e-9 |
+| `rebuilt` | snapshots or bars on record other than what was known then gives; survivors | none, to 1e-9 |
+| `relabelled` | labels that what they say they were known from does not give | none, to 1e-9 |
 | `arrivals` | rows that claim to have been known before they were told | none, exact |
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -27,6 +29,7 @@ from pipeline.models.canary_fitting import Prepare, check_fitting
 from pipeline.models.canary_history import Recompute, check_future_cut, check_recomputed
 from pipeline.models.canary_labels import check_labels, check_reconciled
 from pipeline.models.canary_permutation import check_permuted_labels, permute_by_pool
+from pipeline.models.canary_rebuilt import Rebuild, Relabel, check_rebuilt, check_relabelled
 from pipeline.models.canary_report import CanaryReport, CanaryResult
 from pipeline.models.canary_splits import check_splits, training_splits
 from pipeline.models.splits import Rows, Split
@@ -36,8 +39,9 @@ from pipeline.tables import OUTCOMES
 
 __all__ = [
     "CanaryReport", "CanaryResult", "History", "check_arrivals", "check_fitting", "check_future_columns",
-    "check_future_cut", "check_labels", "check_permuted_labels", "check_recomputed", "check_reconciled", "check_splits",
-    "one_feature_auc", "permute_by_pool", "pool_numbers", "preparations", "run_canaries", "training_splits",
+    "check_future_cut", "check_labels", "check_permuted_labels", "check_rebuilt", "check_recomputed",
+    "check_reconciled", "check_relabelled", "check_splits", "one_feature_auc", "permute_by_pool", "pool_numbers",
+    "preparations", "run_canaries", "training_splits",
 ]  # fmt: skip
 
 
@@ -46,7 +50,8 @@ class History:
     """What a training set was made from, all of its source.
 
     `told` holds, by name, the tables that features are made from and those that these are made from; see
-    `check_arrivals`. `recompute` computes features from them as they were known at a moment.
+    `check_arrivals`. `recompute` computes features from them as they were known at a moment, `rebuild` some of these
+    tables from theirs, `relabel` labels; what is not given is not made again. `features` are those on record.
     """
 
     pools: pl.LazyFrame
@@ -54,6 +59,9 @@ class History:
     told: Mapping[str, pl.LazyFrame]
     answers: pl.LazyFrame
     recompute: Recompute
+    rebuild: Mapping[str, Rebuild] = field(default_factory=dict)
+    relabel: Relabel | None = None
+    features: pl.LazyFrame | None = None
 
 
 def run_canaries(
@@ -87,7 +95,10 @@ def run_canaries(
         *future_cuts,
     ]
     if history:
-        results.append(check_recomputed(training_set, history.pools, history.recompute))
+        results.append(check_recomputed(training_set, history.pools, history.recompute, history.features))
+        results.append(check_rebuilt(training_set, history.told, history.rebuild))
+        if history.relabel is not None:
+            results.append(check_relabelled(training_set, history.labels, history.relabel))
         results.append(check_arrivals(history.told, history.answers))
     return CanaryReport(training_set.training_set_id, tuple(results))
 

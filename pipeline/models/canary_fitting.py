@@ -12,12 +12,14 @@ import polars as pl
 
 from pipeline.models.canary_report import CanaryResult, counted
 from pipeline.models.splits import Mask, Rows, Split
-from pipeline.models.training_set import TrainingSet
+from pipeline.models.training_set import LABEL_SIDE, TrainingSet
 from pipeline.tables import OUTCOMES
 
 type Prepare = Callable[[pl.DataFrame, Rows], pl.DataFrame]
 """Fits on the training rows (numbers) of a set's frame and gives every row of the frame as a model would get it."""
 
+N_ROUNDS: Final = 3
+"""How often each kind of disturbance is tried, each time by other numbers."""
 _FAR: Final = 1e6
 """How far a disturbed value may move, in its column's own unit or in multiples of itself."""
 
@@ -25,16 +27,15 @@ _FAR: Final = 1e6
 def check_fitting(training_set: TrainingSet, split: Split, name: str, prepare: Prepare) -> CanaryResult:
     """What is prepared for one row must not depend on the rows that are tested.
 
-    Three times some rows that are not trained on are disturbed: all features and labels of them (no training row may
-    change), the labels of them alone (no row at all may change), and the features of half of them (no other row may
-    change). Changes are told to the last bit, so there is no false alarm.
+    Some rows that are not trained on are disturbed: all features and labels of them (no training row may change), the
+    labels of them alone (no row at all may change), and the features of half of them (no other row may change), each
+    `N_ROUNDS` times: a selection may choose the same by chance. Changes are told to the last bit, so there is no false
+    alarm.
     """
     frame, rng = training_set.frame, np.random.default_rng(training_set.spec.seed)
     is_test = np.ones(frame.height, np.bool_)
     is_test[split.train] = False
-    is_half = is_test & (rng.random(frame.height) < 0.5)
     names = list(training_set.feature_names)
-    relabelled = disturb_labels(frame, is_test, rng)
     before = prepare(frame, split.train)
 
     def changed(disturbed: pl.DataFrame, watched: Mask) -> int:
@@ -42,14 +43,17 @@ def check_fitting(training_set: TrainingSet, split: Split, name: str, prepare: P
         both = pl.concat([before, after], how="horizontal").filter(pl.Series(watched))
         return sum(both.select(pl.col(c).ne_missing(pl.col(f"{c}__after")).sum() for c in before.columns).row(0))
 
+    of_training = of_labels = of_others = 0
+    for _ in range(N_ROUNDS):
+        is_half = is_test & (rng.random(frame.height) < 0.5)
+        relabelled = disturb_labels(frame, is_test, rng)
+        of_training += changed(disturb_features(relabelled, names, is_test, rng), ~is_test)
+        of_labels += changed(relabelled, np.ones_like(is_test))
+        of_others += changed(disturb_features(frame, names, is_half, rng), ~is_half)
     faults = {
-        "values of training rows that change with test rows": changed(
-            disturb_features(relabelled, names, is_test, rng), ~is_test
-        ),
-        "values that change with labels of test rows": changed(relabelled, np.ones_like(is_test)),
-        "values of test rows that change with other test rows": changed(
-            disturb_features(frame, names, is_half, rng), ~is_half
-        ),
+        "values of training rows that change with test rows": of_training,
+        "values that change with labels of test rows": of_labels,
+        "values of test rows that change with other test rows": of_others,
     }
     return counted(f"fitting_{name}", int(is_test.sum()), "test rows disturbed", faults)
 
@@ -71,14 +75,20 @@ def disturb_features(frame: pl.DataFrame, names: list[str], rows: Mask, rng: np.
 
 
 def disturb_labels(frame: pl.DataFrame, rows: Mask, rng: np.random.Generator) -> pl.DataFrame:
-    """The frame with another outcome, return and weight in some rows."""
+    """The frame with other values in some rows in every column of `LABEL_SIDE`, so that none of them is a way in."""
     is_hit = pl.lit(pl.Series(rows))
     others = pl.Series([OUTCOMES[k] for k in rng.integers(0, len(OUTCOMES), frame.height)])
     drawn = {
         "outcome": pl.lit(others),
         "return_end_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, frame.height))),
         "weight": pl.lit(pl.Series(rng.uniform(0, 1, frame.height))),
+        "label_known_at": pl.col("event_time") + _hours(frame.height, rng),
+        "label_end": pl.col("event_time") + _hours(frame.height, rng),
     }
-    return frame.with_columns(
-        pl.when(is_hit).then(value).otherwise(pl.col(name)).alias(name) for name, value in drawn.items()
-    )
+    return frame.with_columns(pl.when(is_hit).then(drawn[name]).otherwise(name).alias(name) for name in LABEL_SIDE)
+
+
+def _hours(n: int, rng: np.random.Generator) -> pl.Expr:
+    """So long after a decision: within a horizon as often as long after it, down to the microsecond."""
+    hours = np.where(rng.random(n) < 0.5, rng.uniform(0, 24, n), rng.uniform(24, 1_000, n))
+    return pl.lit(pl.Series((hours * 3_600e6).astype(np.int64)).cast(pl.Duration("us")))

@@ -18,10 +18,14 @@ from pipeline.models.canary_report import CanaryResult
 from pipeline.models.training_set import TrainingSet, choose_decisions
 from pipeline.tables import POOL_TIME_KEY
 
-N_MOMENTS: Final = 8
-"""At how many moments the past is computed again; spread evenly over the decisions."""
-N_DECISIONS: Final = 200
+N_MOMENTS: Final = 24
+"""At how many moments the past is computed again; spread evenly over the decisions. What reaches ahead by less than
+the decisions lie apart shows only in those made at such a moment, so that many moments with few decisions each find
+more than few moments with many."""
+N_DECISIONS: Final = 25
 """How many decisions before each moment are compared, at least."""
+LATELY: Final = timedelta(hours=1)
+"""All features of so long before each moment are compared, those of decisions and the others."""
 TOLERANCE: Final = 1e-9
 """Relative; a table computed hour by hour adds in another order than one computed at once."""
 _KEY: Final = list(POOL_TIME_KEY)
@@ -39,44 +43,57 @@ class Recompute(Protocol):
         ...
 
 
-def check_recomputed(training_set: TrainingSet, pools: pl.LazyFrame, recompute: Recompute) -> CanaryResult:
+def check_recomputed(
+    training_set: TrainingSet, pools: pl.LazyFrame, recompute: Recompute, on_record: pl.LazyFrame | None = None
+) -> CanaryResult:
     """Decisions and their features must be the same when computed again from what was known at a few moments.
 
     The last `N_DECISIONS` before each moment are compared, labelled or not: those that exist on one side only are
-    counted as gone or come, and values that differ by more than `TOLERANCE`, by feature. Decisions at the moment
-    itself have no future at all in the second computation. There is no false alarm where features are functions of
-    the past; a leak that shows in a share s of the n decisions compared is missed with probability (1 - s)^n.
+    counted as gone or come, and values that differ by more than `TOLERANCE`, by feature. So are the rows on record of
+    the last `LATELY`, decisions or not: the same code computed them, and there are many more of them.
+
+    Rows at the moment itself have no future at all in the second computation. There is no false alarm where features
+    are functions of the past. However little a leak reaches ahead, one that shows in a share s of all rows is missed
+    with probability (1 - s)^n, where n is the number of rows at those very moments (`n_without_future`); one that
+    reaches further shows in the rows before them, too.
 
     Args:
         pools: POOLS rows of the set's source, those without features included.
         recompute: see `Recompute`.
+        on_record: FEATURES rows of the set's source; not given, the rows of the set alone are compared.
     """
     spans = windows(training_set.decisions["event_time"])
+    names = list(training_set.feature_names)
+    frame = training_set.frame.select("network", "pool", "event_time", *names)
     counts = dict.fromkeys(("n_decisions", "n_without_future", "n_rows", "n_gone", "n_come"), 0.0)
     changed: dict[str, float] = {}
     for span in spans:
-        again = _again(training_set, pools, recompute, span)
+        features = _features_again(training_set, recompute, span)
+        again = _decisions_again(training_set, pools, features, span)
         kept = training_set.decisions.filter(pl.col("event_time").is_between(span.start, span.end, closed="right"))
-        rows = training_set.frame.lazy().select("network", "pool", "event_time", *training_set.feature_names).collect()
-        pairs = rows.join(again, on=["network", "pool", "event_time"], suffix="__again")
         counts["n_decisions"] += kept.height
-        counts["n_without_future"] += kept.filter(pl.col("event_time") == span.end).height
-        counts["n_rows"] += pairs.height
         counts["n_gone"] += again.join(kept, on=_KEY, how="anti").height
         counts["n_come"] += kept.join(again, on=_KEY, how="anti").height
-        found = pairs.select(differs(n, f"{n}__again").sum().alias(n) for n in training_set.feature_names)
-        changed |= {name: changed.get(name, 0.0) + n for name, n in found.row(0, named=True).items() if n}
+        pairs = [frame.join(again, on=["network", "pool", "event_time"], suffix="__again")]
+        if on_record is not None and span.end <= _settled_by(training_set):
+            pairs.append(_lately(on_record, span).join(features, on=_KEY, suffix="__again"))
+        # The rows of the set are among those on record: they are counted once.
+        counts["n_rows"] += max(both.height for both in pairs)
+        counts["n_without_future"] += max(both.filter(pl.col("event_time") == span.end).height for both in pairs)
+        for both in pairs:
+            found = both.select(differs(n, f"{n}__again").sum().alias(n) for n in names).row(0, named=True)
+            changed |= {name: changed.get(name, 0.0) + n for name, n in found.items() if n}
     is_passed = counts["n_rows"] > 0 and not (counts["n_gone"] or counts["n_come"] or changed)
     return CanaryResult("recomputed", is_passed, _words(counts, changed, len(spans)), counts | changed)
 
 
-def windows(times: pl.Series) -> list[Span]:
-    """(start, moment] over at least `N_DECISIONS` before each of `N_MOMENTS` moments of decision.
+def windows(times: pl.Series, n_moments: int = N_MOMENTS) -> list[Span]:
+    """(start, moment] over at least `N_DECISIONS` before each of some moments of decision.
 
     The decisions are cut into as many parts of equal size, by time; a part's moment is when most of it was decided.
     """
     ordered = times.sort()
-    edges = [len(ordered) * k // N_MOMENTS for k in range(N_MOMENTS + 1)]
+    edges = [len(ordered) * k // n_moments for k in range(n_moments + 1)]
     moments: set[datetime] = {ordered[a:b].mode().max() for a, b in pairwise(edges) if a < b}  # type: ignore[misc]
     found = []
     for moment in sorted(moments):
@@ -92,21 +109,37 @@ def differs(name: str, other: str) -> pl.Expr:
     return ~pl.when(a.is_null() | b.is_null()).then(a.is_null() & b.is_null()).otherwise(is_near)
 
 
-def _again(training_set: TrainingSet, pools: pl.LazyFrame, recompute: Recompute, span: Span) -> pl.DataFrame:
-    """The decisions in (start, end] as they could be made at its end."""
-    spec = training_set.spec
+def _features_again(training_set: TrainingSet, recompute: Recompute, span: Span) -> pl.DataFrame:
+    """The features up to the span's end as they could be computed then."""
     # Whether a snapshot is the first of its age is told by those up to the tolerance before it.
-    asked = Span(span.start - timedelta(hours=spec.age_tolerance_hours), span.end + _INSTANT)
-    features = recompute(asked, span.end).lazy().filter(pl.col("source") == training_set.source)
+    back = max(LATELY, timedelta(hours=training_set.spec.age_tolerance_hours))
+    asked = Span(min(span.start, span.end - LATELY) - back, span.end + _INSTANT)
+    return recompute(asked, span.end).filter(pl.col("source") == training_set.source)
+
+
+def _decisions_again(
+    training_set: TrainingSet, pools: pl.LazyFrame, features: pl.DataFrame, span: Span
+) -> pl.DataFrame:
+    """The decisions in (start, end] as they could be made at its end."""
     born = pools.filter(pl.col("known_at") <= span.end)
-    decisions = choose_decisions(features, born, training_set.feature_names, spec)
+    decisions = choose_decisions(features.lazy(), born, training_set.feature_names, training_set.spec)
     return decisions.filter(pl.col("event_time") > span.start)
+
+
+def _lately(on_record: pl.LazyFrame, span: Span) -> pl.DataFrame:
+    """The rows on record of the last while before the span's end."""
+    return on_record.filter(pl.col("event_time").is_between(span.end - LATELY, span.end, closed="right")).collect()
+
+
+def _settled_by(training_set: TrainingSet) -> datetime:
+    """Rows before this moment can be learned from; later ones may yet be brought up to date."""
+    return training_set.known_by - timedelta(hours=training_set.spec.horizon_hours)
 
 
 def _words(counts: dict[str, float], changed: dict[str, float], n_moments: int) -> str:
     said = (
-        f"{counts['n_decisions']:.0f} decisions, {counts['n_rows']:.0f} of them learned from, computed again from what "
-        f"was known at {n_moments} moments ({counts['n_without_future']:.0f} of them made at that very moment): "
+        f"{counts['n_decisions']:.0f} decisions and the features of {counts['n_rows']:.0f} rows, computed again from "
+        f"what was known at {n_moments} moments ({counts['n_without_future']:.0f} of them at that very moment): "
     )
     faults = []
     if counts["n_gone"]:

@@ -33,7 +33,7 @@ def check_labels(training_set: TrainingSet, labels: pl.LazyFrame | None = None) 
     }
     counts = {fault: frame.filter(found).height for fault, found in faults.items()}
     if labels is not None:
-        counts["that LABELS does not hold"] = unlike(frame, labels, training_set.spec.horizon_hours).height
+        counts["that LABELS does not hold"] = unlike(frame, labels, training_set.spec.horizon_hours, known_by).height
     return counted("labels", frame.height, "labels", counts)
 
 

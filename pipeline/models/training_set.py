@@ -19,7 +19,7 @@ from pipeline.errors import InputError, UsageError
 from pipeline.models.as_of import as_of, fates
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.weights import average_uniqueness
-from pipeline.tables import LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
+from pipeline.tables import LABELS, MARKET_LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
 
 LABEL_SIDE = ("outcome", "return_end_pct", "label_known_at", "label_end", "weight")
 """Columns of a training set that know the future; none may be a feature."""
@@ -189,7 +189,7 @@ def _require_source(
 
 
 def _require_features(feature_names: Sequence[str]) -> tuple[str, ...]:
-    forbidden = {*LABEL_SIDE, *LABELS.schema, *POOL_TIME_KEY, "known_at"}
+    forbidden = {*LABEL_SIDE, *LABELS.schema, *MARKET_LABELS.schema, *POOL_TIME_KEY, "known_at"}
     if not feature_names or len(set(feature_names)) != len(feature_names):
         raise UsageError(f"expected distinct feature names, found {list(feature_names)!r}")
     for name in feature_names:

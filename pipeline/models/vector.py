@@ -78,16 +78,14 @@ class VectorRules:
         """
         try:
             told = json.loads(text)
-            rules = [FeatureRule(str(r["name"]), r["kind"], _floats(r["knots"])) for r in told]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"expected the rules of a vector as JSON, found {text[:80]!r}: {error}") from error
-        if not isinstance(told, list) or any(not isinstance(r["name"], str) for r in told):
+        if not isinstance(told, list) or not told:
             raise InputError(f"expected the rules of a vector as a list with names, found {text[:80]!r}")
-        for rule in rules:
-            is_ascending = bool((np.diff(rule.knots) >= 0).all()) and bool(np.isfinite(rule.knots).all())
-            if rule.kind not in {"number", "flag"} or not is_ascending:
-                raise InputError(f"rule of {rule.name!r}: expected a number with finite ascending knots, or a flag")
-        return VectorRules(tuple(rules))
+        rules = VectorRules(tuple(_rule(one) for one in told))
+        if len(set(rules.names)) != len(rules.names):
+            raise InputError(f"expected one rule a feature, found {list(rules.names)!r}")
+        return rules
 
 
 def fit_vector(train_features: pl.DataFrame, names: Sequence[str]) -> VectorRules:
@@ -142,6 +140,19 @@ def vector_table(
 
 def _floats(told: Iterable[Any]) -> tuple[float, ...]:
     return tuple(float(value) for value in told)
+
+
+def _rule(told: Any) -> FeatureRule:
+    """One rule as JSON told it."""
+    match told:
+        case {"name": str(name), "kind": "number" | "flag" as kind, "knots": list(knots), **rest} if not rest:
+            if all(type(knot) in {int, float} for knot in knots):
+                values = _floats(knots)
+                if bool(np.isfinite(values).all()) and bool((np.diff(values) >= 0).all()):
+                    return FeatureRule(name, kind, values)
+    raise InputError(
+        f"expected a rule with a name, a kind (number or flag) and finite ascending knots, found {str(told)[:80]!r}"
+    )
 
 
 def _fit(frame: pl.DataFrame, name: str) -> FeatureRule:

@@ -57,7 +57,11 @@ LABELS = Table(
         real_column("direction_confidence", "how sure the window's mean bar return differs from nothing", "1", 0, 1),
         real_column("average_uniqueness", "mean over the window of 1 / labels of the pool and horizon alive then",
                     "1", 0, 1),
-        time_column("label_known_at", "when the last observation the label needed arrived", nullable=True),
+        time_column("label_known_at", "when the last observation the label needed arrived; of a rug, its own",
+                    nullable=True),
+        time_column("path_known_at", "since when return_*, peak_at, trough_at, direction* and executable_* are known: "
+                    "the horizon, or when the last bar or observation of the path arrived; null: not seen to the end",
+                    nullable=True),
     ),
     key=(*POOL_TIME_KEY, "horizon_hours"),
     as_of="label_known_at",

@@ -176,6 +176,10 @@ BREAKS: dict[str, dict[str, tuple[str, object]]] = {
         "return_trough_pct <= return_peak_pct": ("return_trough_pct", 1e9),
         "rug_kind is set if and only if the outcome is RUG": ("rug_kind", "both"),
         "event_time <= executable_entry_at": ("executable_entry_at", LONG_AGO),
+        "label_known_at is set if and only if status is labelled": ("label_known_at", LATE),
+        "executable_entry_at is set if and only if return_executable_pct is": ("executable_entry_at", None),
+        "path_known_at is set if and only if return_end_pct is": ("path_known_at", None),
+        "label_known_at <= path_known_at": ("path_known_at", LONG_AGO),
     },
     "market_labels": {
         "value is set if and only if status is labelled": ("status", "pending"),

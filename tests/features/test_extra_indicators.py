@@ -121,8 +121,8 @@ def test_a_snapshot_sees_the_latest_closed_bar_unless_it_is_stale():
 
 
 EARLY = (
-    "alligator", "amat", "aobv", "chandelier_exit", "coppock", "kama", "kdj", "kvo", "mcgd", "pvi", "qqe", "rma", "rvgi",
-    "smc", "squeeze", "ssf", "stoch", "thermo", "tmo",
+    "alligator", "amat", "aobv", "chandelier_exit", "coppock", "kama", "kdj", "kvo", "mcgd", "pvi", "qqe", "rma",
+    "rvgi", "smc", "squeeze", "ssf", "stoch", "thermo", "tmo",
 )  # fmt: skip
 """pandas-ta says something of early bars with these only if enough later bars exist."""
 

@@ -21,11 +21,9 @@ def expected(case: Case) -> list[Row]:
 
 
 def _expected(case: Case, hours: int) -> Row:
-    """By the bars; where they say nothing and nobody vouches, by the observations."""
-    row = by_bars(case, hours)
-    is_watched = case.sights is not None and case.watched_until is None and bool(case.price) and bool(case.reserve)
-    if is_watched and row["status"] != "labelled":
-        row = watched(case, hours)
+    """By the bars; where nobody vouches and there are observations, by those alone."""
+    is_watched = case.sights is not None and case.watched_until is None
+    row = watched(case, hours) if is_watched and case.price and case.reserve else by_bars(case, hours)
     end = case.time + timedelta(hours=hours)
     if row["status"] == "labelled" and case.now >= end:
         row |= {"average_uniqueness": _uniqueness(case, hours)}
@@ -57,12 +55,13 @@ def by_bars(case: Case, hours: int) -> Row:
     nearest = max((START + b.slot * BAR for b in bars), default=START)
     near = bool(bars) and nearest >= end - timedelta(hours=hours) / 10
     is_vouched = case.watched_until is not None and case.watched_until >= end
-    patience = end + timedelta(hours=hours) / 10
+    patience = end + timedelta(hours=case.spec.patience_hours)
     if case.watched_until is not None:
         patience = case.watched_until + timedelta(hours=hours)
     is_open = case.now < end or (not near and not is_vouched and case.now <= patience)
     seen = [b for b in bars if rug is None or first is None or b.slot <= first.slot]
-    is_blind = case.reserve is None or any(b.reserve_low is None for b in seen)
+    is_watched = case.sights is not None and case.watched_until is None
+    is_blind = case.reserve is None or is_watched or any(b.reserve_low is None for b in seen)
     if is_blind:
         rug = None
     if rug is None:
@@ -86,6 +85,7 @@ def by_bars(case: Case, hours: int) -> Row:
         extreme = best([case.price, *values])
         at = case.time if extreme == case.price else bars[values.index(extreme)].known_at
         row |= {f"return_{name}_pct": change_of(extreme, case.price), f"{name}_at": at}
+    row["path_known_at"] = max([end, *(b.known_at for b in bars)])
     return row | {"return_end_pct": change_of(close, case.price)}
 
 
@@ -158,7 +158,9 @@ def _executable(case: Case, hours: int, *, is_vouched: bool) -> Row:
         return {}
     bars = sorted((b for b in case.bars if b.known_at <= case.now and case.time <= START + b.slot * BAR < end),
                   key=lambda b: b.slot)  # fmt: skip
-    last, at = sights[-1], sights[-1].time
+    # Where the record is whole, its bars say what came after the entry.
+    last = bought if is_vouched else sights[-1]
+    at = last.time
     price, reserve = last.price, last.reserve
     if bars and bars[-1].reserve_low is not None:
         closed = START + (bars[-1].slot + 1) * BAR

@@ -101,3 +101,13 @@ def test_a_position_of_nothing_or_a_fee_of_everything_is_refused() -> None:
 def test_rows_not_labelled_have_no_executable_return() -> None:
     pending = label(Case(bars=[Bar(1, 100, 100, 100)], sights=[Sight(1)], now=START + 3 * BAR))
     assert pending.select(pl.col("^.*executable.*$").is_null().all()).row(0) == (True, True)
+
+
+def test_an_update_at_the_very_horizon_is_not_sold_at_where_the_label_does_not_see_it() -> None:
+    case = Case(bars=[Bar(2, 100, 100, 100)], sights=[Sight(1), Sight(12, 300, 100)], quote_usd=1000.0)
+    still = one(position=1, price=100, quote=100, price_then=100, quote_then=100, fee=0.3)
+    assert of_window(case)[0] == pytest.approx(still)
+    found = label(case).row(0, named=True)
+    assert (found["return_end_pct"], found["path_known_at"]) == (0, START + 12 * BAR)
+    seen = [Sight(1), Sight(7), Sight(12, 300, 100)]
+    assert of_window(replace(case, sights=seen, watched_until=None))[0] > 0  # type: ignore[operator]

@@ -27,7 +27,7 @@ from pipeline.labels.outcomes import label_outcomes
 from pipeline.labels.spec import LabelsSpec
 from pipeline.tables import LABELS
 
-SPEC = LabelsSpec(horizons_hours=(1, 3))
+SPEC = LabelsSpec(horizons_hours=(1, 3), patience_hours=2)
 PRICES = st.sampled_from([0, 1, 19, 20, 21, 49, 50, 51, 70, 71, 95, 96, 100, 105, 106, 130, 131, 200, 201, 10**9])
 RESERVES = st.none() | st.sampled_from([0, 4, 5, 9, 10, 11, 100, 500])
 MOMENTS = st.integers(0, 100).map(lambda n: START + n * BAR)

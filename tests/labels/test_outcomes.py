@@ -227,11 +227,20 @@ def test_no_decisions_give_an_empty_table_and_every_frame_has_its_schema() -> No
     assert (empty.height, label(case).height) == (0, 1)
 
 
+def test_a_bar_that_is_told_a_day_later_is_waited_for_where_nobody_vouches() -> None:
+    case = Case(watched_until=None, bars=[Bar(11, 100, 100, 104, late_s=86_400)], now=START + HOUR)
+    for wait in (timedelta(0), timedelta(hours=23)):
+        assert row_of(replace(case, now=START + HOUR + wait))["status"] == "pending"
+    assert row_of(replace(case, now=FAR))["outcome"] == "STABLE"
+    assert row_of(replace(case, bars=[], now=START + timedelta(hours=27)))["status"] == "pending"
+    assert row_of(replace(case, bars=[], now=START + timedelta(hours=27) + BAR))["status"] == "censored"
+
+
 def test_after_its_maturity_waiting_alone_changes_no_label() -> None:
     for watched_until in (None, START + HOUR - BAR, START + HOUR):
         case = Case(watched_until=watched_until)
         settled = row_of(replace(case, now=START + case.spec.maturity))
-        assert watched_until == START + HOUR - BAR or settled == row_of(case)
+        assert (settled == row_of(case)) == (watched_until is not None)
         assert row_of(replace(case, now=START + BAR + case.spec.maturity)) == row_of(case)
     assert LabelsSpec().look_ahead == timedelta(hours=24, minutes=5)
 

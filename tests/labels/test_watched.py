@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from pipeline.labels.spec import LabelsSpec
 from pipeline.tables import LABELS
 
-SPEC = LabelsSpec(horizons_hours=(1, 3))
+SPEC = LabelsSpec(horizons_hours=(1, 3), patience_hours=6)
 PRICES = st.sampled_from([1, 19, 20, 49, 50, 70, 95, 100, 100, 100, 106, 130, 201])
 RESERVES = st.sampled_from([0, 9, 10, 11, 100, 100, 100, 100, 500])
 HOUR = timedelta(hours=1)
@@ -130,8 +130,9 @@ def test_a_pool_that_stopped_answering_is_a_rug_if_it_was_drained_once_patience_
     found = row_of(replace(drained, now=patience + BAR))
     assert (found["outcome"], found["rug_kind"], found["label_known_at"]) == ("RUG", "drained", patience)
     assert (found["return_end_pct"], found["first_touch"]) == (None, None)
-    sound = watched(every(1, until=4))
-    assert row_of(replace(sound, now=patience))["status"] == "pending"
+    sound, bars_are_told = watched(every(1, until=4)), START + timedelta(hours=27)
+    assert row_of(replace(sound, now=bars_are_told))["status"] == "pending"
+    assert row_of(replace(sound, now=bars_are_told + BAR))["censor_reason"] == "stopped_answering"
     assert row_of(sound)["censor_reason"] == "stopped_answering"
     answered = watched([*every(1, until=3), Sight(4, 90, 9), Sight(96, 90, 9)])
     assert row_of(answered)["censor_reason"] == "no_observation_at_horizon"

@@ -98,3 +98,45 @@ def test_without_regard_to_the_plan_most_of_what_is_told_of_rarely_seen_pools_wo
     planned = labelled(2, 0.0).filter(pl.col("horizon_hours") == 6, pl.col("worth") < 1_000)
     assert not planned["is_told"].any()
     assert timedelta(minutes=240) > timedelta(hours=6) * SPEC.gap_share
+
+
+def test_bars_with_reserves_that_come_by_chance_leave_the_share_of_rugs_as_it_is() -> None:
+    # Who is rugged trades before it; of a bar its reserve is told as often as not.
+    seen, truth = market(3, 0.1)
+    seen = seen.with_columns(quote_reserve=pl.col("reserve_usd") / 2)
+    rng = np.random.default_rng(4)
+    slots = pl.DataFrame({"slot": np.arange(BORN_SLOTS, BORN_SLOTS + 72)})
+    every = truth.join(slots, how="cross")
+    every = every.filter(pl.Series(rng.random(every.height) < 0.05))
+    is_rug = pl.col("slot") >= pl.col("rug_slot")
+    knows = pl.Series(rng.random(every.height) < 0.5)
+    price, start = pl.when(is_rug).then(0.3).otherwise(1.0), pl.lit(START) + pl.col("slot") * BAR
+    worth = pl.col("worth") / 2 * pl.when(is_rug).then(0.01).otherwise(1.0)
+    bars = every.select(
+        "pool",
+        source=pl.lit(SOURCE),
+        network=pl.lit(NETWORK),
+        timeframe=pl.lit("5min"),
+        event_time=start.cast(CANDLES.schema["event_time"]),
+        known_at=(start + BAR).cast(CANDLES.schema["event_time"]),
+        **dict.fromkeys(("open", "high", "low", "close"), price),
+        quote_reserve_low=pl.when(knows).then(worth),
+        quote_reserve_close=pl.when(knows).then(worth),
+    )
+    bars = pl.concat([CANDLES.empty(), bars], how="diagonal_relaxed").select(CANDLES.schema.names())
+    pools = truth.select("pool", source=pl.lit(SOURCE), network=pl.lit(NETWORK))
+    known = pl.concat([POOLS.empty(), pools], how="diagonal")
+    decisions = seen.filter(pl.col("event_time") == START + BORN_SLOTS * BAR)
+    found = label_outcomes(decisions, bars, known, decisions.clear(), FAR, SPEC, Observed(seen, interval))
+    rows = found.join(truth, on="pool").with_columns(
+        is_true=pl.col("rug_slot") <= BORN_SLOTS + pl.col("horizon_hours") * 12
+    )
+    for hours in (1, 6):
+        told = rows.filter(pl.col("horizon_hours") == hours, pl.col("status") == "labelled")
+        planned = rows.filter(
+            pl.col("horizon_hours") == hours, pl.col("censor_reason").fill_null("") != "seen_too_rarely"
+        )
+        assert told.height > 500
+        assert (told["outcome"] == "RUG").mean() == pytest.approx(planned["is_true"].mean(), rel=0.12)
+        poor = rows.filter(pl.col("horizon_hours") == hours, pl.col("worth") < 1_000)
+        assert set(poor["censor_reason"]) == {"seen_too_rarely"}

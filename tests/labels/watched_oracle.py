@@ -31,13 +31,14 @@ def watched(case: Case, hours: int) -> dict[str, object]:
     is_covered = until >= end
     silent_at = max(end + gap, last.time + timedelta(hours=8))
     is_silent = is_planned and not is_covered and not any(last.time < s.time <= silent_at for s in told)
-    patience = silent_at if is_silent else end + tolerance
+    is_emptied = (last.reserve or 0) * 100 < (case.reserve or 0) * 10
+    patience = silent_at if is_silent and is_emptied else end + timedelta(hours=case.spec.patience_hours)
     is_open = case.now < end or (is_planned and not (is_covered and is_near) and case.now <= patience)
     still = min((m for s in case.stills if (m := START + timedelta(seconds=s)) > case.time), default=None)
     if rug_at and still and rug_at > still:
         rug_at = kind = None
     is_still = still is not None and still <= min(end, case.now)
-    is_lost = is_silent and not is_open and not rug_at and (last.reserve or 0) * 100 < (case.reserve or 0) * 10
+    is_lost = is_silent and not is_open and not rug_at and is_emptied
     if is_lost:
         rug_at, kind = silent_at, "drained"
     row: dict[str, object] = dict.fromkeys(tables.LABELS.schema.names())
@@ -59,6 +60,7 @@ def watched(case: Case, hours: int) -> dict[str, object]:
     row["touch_resolution_s"] = _resolution_s(case, told, last, min(_end(rug), until) if rug else until)
     row |= _barrier(case, rows, None if is_lost else end)
     is_whole = not is_open and not is_still and is_near and is_covered
+    row["path_known_at"] = max([end, *(k for _, _, k in rows)]) if is_whole else None
     return row | _extremes(case, rows, close) if is_whole else row
 
 
@@ -81,9 +83,9 @@ def _rug(case: Case, rows: Sightings, until: datetime) -> tuple[Bar | None, date
     _, first, known, kind = met[0]
     if _end(first) > until:
         return first, None, None
-    alone = next(((bar, seen) for rank, bar, seen, _ in met if rank == 0), None)
-    if alone and _end(alone[0]) <= until:
-        known = min(known, alone[1])
+    alone = next(((bar, seen, told) for rank, bar, seen, told in met if rank == 0), None)
+    if alone and _end(alone[0]) <= until and alone[1] <= known:
+        return first, alone[1], alone[2]
     return first, known, kind
 
 

@@ -21,6 +21,7 @@ STEP = timedelta(minutes=30)
 SOURCE = "recording:leaky"
 NAMES = ("reserve", "change_1h", "against_mean", "spread", "size_in_market", "n_trades_1h")
 SPEC = TrainingSpec(n_folds=2, learner=LearnerSpec(min_child_weight=1.0), canaries=CanarySpec(n_rounds=3))
+UTC_TIME = pl.Datetime("us", "UTC")
 ALL_KNOWN = BORN + timedelta(days=100)
 _POOL = ["source", "network", "pool"]
 _KEY = [*_POOL, "event_time"]
@@ -30,8 +31,13 @@ type Compute = Callable[["Market"], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Market:
-    """Its tables, as the pipeline would have them."""
+    """Its tables, as the pipeline would have them.
 
+    `seen` and `fates` are what snapshots and labels are made from: what was seen, and what became of it and since when.
+    """
+
+    seen: pl.DataFrame
+    fates: pl.DataFrame
     snapshots: pl.DataFrame
     trades: pl.DataFrame
     answers: pl.DataFrame
@@ -40,7 +46,8 @@ class Market:
 
     def cut(self, known_by: datetime) -> "Market":
         known = pl.col("known_at") <= known_by
-        return replace(self, snapshots=self.snapshots.filter(known), trades=self.trades.filter(known))
+        told = {name: getattr(self, name).filter(known) for name in ("snapshots", "trades", "pools")}
+        return replace(self, **told | {"pools": told["pools"].with_columns(watched_until=pl.lit(None, UTC_TIME))})
 
 
 def market(seed: int = 0, n_pools: int = 240) -> Market:
@@ -61,10 +68,12 @@ def market(seed: int = 0, n_pools: int = 240) -> Market:
     )  # fmt: skip
     pools = pl.DataFrame(
         {"source": SOURCE, "network": "eth", "pool": [_name(i) for i in range(n_pools)], "known_at": births,
-         "created_at": births, "base_token": [f"t{i - 100 * (i >= 100 and i % 20 == 19)}" for i in range(n_pools)]}
+         "created_at": births, "watched_until": BORN + timedelta(days=90),
+         "base_token": [f"t{i - 100 * (i >= 100 and i % 20 == 19)}" for i in range(n_pools)]}
     )  # fmt: skip
     trades, answers = _trades(births, seen, rng)
-    return Market(snapshots, trades, answers, pools, _labels(births, seen, price, crash, vanish))
+    labels = _labels(births, seen, price, crash, vanish)
+    return Market(snapshots, labels, snapshots, trades, answers, pools, labels)
 
 
 def _name(i: int) -> str:
@@ -164,13 +173,20 @@ def frozen(of: Market, features: pl.DataFrame, *, known_by: datetime = ALL_KNOWN
 
 
 def history(of: Market, compute: Compute = features_of) -> History:
-    """The market, with its features computed again by the same code that computed them."""
+    """The market, with its features computed again by the same code that computed them, and so its other tables."""
 
     def recompute(span: Span, known_by: datetime) -> pl.DataFrame:
         return compute(of.cut(known_by)).filter(pl.col("event_time").is_between(span.start, span.end, closed="left"))
 
+    def snapshots(span: Span, known_by: datetime) -> pl.DataFrame:
+        return of.seen.filter(pl.col("known_at") <= known_by)
+
+    def relabel(decisions: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        return of.fates.join(decisions, on=_KEY, how="semi").filter(pl.col("label_known_at") <= now)
+
     told = {"snapshots": of.snapshots.lazy(), "trades": of.trades.lazy()}
-    return History(of.pools.lazy(), of.labels.lazy(), told, of.answers.lazy(), recompute)
+    rebuild, features = {"snapshots": snapshots}, compute(of).lazy()
+    return History(of.pools.lazy(), of.labels.lazy(), told, of.answers.lazy(), recompute, rebuild, relabel, features)
 
 
 def judged(of: Market, compute: Compute = features_of, **options) -> CanaryReport:

@@ -97,6 +97,18 @@ def test_returns_are_fractions_one_column_a_horizon_and_null_where_they_are_not_
     assert found["price_return_1h"].to_list() == [None, None]
 
 
+@pytest.mark.parametrize(("path", "by", "told"), [(30, 29, None), (30, 30, 2.0), (None, 40, None), (24, 24, 2.0)])
+def test_the_return_of_a_rug_that_is_known_waits_for_the_whole_path(path: int | None, by: int, told: float | None):
+    features, labels = made_of([(0, 0, 0, "labelled", 2)])
+    known = labels.with_columns(path_known_at=pl.lit(None if path is None else at(path), pl.Datetime("us", "UTC")))
+    found = returns_as_of(features, known, known_by=at(by), horizons_hours=(24,)).collect()
+    assert found["price_return_24h"].to_list() == [told]
+    joined = as_of(features, known, known_by=at(by), horizon_hours=24).collect()
+    assert joined["outcome"].to_list() == ["MOON"]
+    assert joined["return_end_pct"].to_list() == [told and 100 * told]
+    assert unlike(joined, known, 24, at(by)).is_empty()
+
+
 def test_a_moment_without_a_zone_is_refused():
     with pytest.raises(UsageError, match="timezone-aware"):
         as_of(*made_of([(0, 0, 0, "labelled", 24)]), known_by=datetime(2020, 1, 1), horizon_hours=24)  # noqa: DTZ001
@@ -105,12 +117,13 @@ def test_a_moment_without_a_zone_is_refused():
 def test_a_label_that_is_not_on_record_to_the_last_bit_is_told():
     made = tables(4)
     rows = made["labels"].collect()
-    assert unlike(rows, made["labels"], 24).is_empty()
+    late = at(100_000)
+    assert unlike(rows, made["labels"], 24, late).is_empty()
     nudged = rows.with_columns(pl.col("return_end_pct") + 1e-12)
-    assert unlike(nudged, made["labels"], 24).height == rows.height
-    assert unlike(rows, made["labels"], 6).height == rows.height
+    assert unlike(nudged, made["labels"], 24, late).height == rows.height
+    assert unlike(rows, made["labels"], 6, late).height == rows.height
     unknown = rows.with_columns(return_end_pct=pl.lit(None, pl.Float64))
-    assert unlike(unknown, unknown.lazy(), 24).is_empty()
+    assert unlike(unknown, unknown.lazy(), 24, late).is_empty()
 
 
 # There is no other place in the code where features and labels are put side by side.

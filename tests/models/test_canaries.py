@@ -153,15 +153,15 @@ def test_one_permutation_is_never_sure():
 
 
 def test_moments_are_spread_over_all_decisions_and_enough_lie_before_each():
-    times = pl.Series("event_time", [BIRTH + i * MINUTE for i in range(8_000)])
+    times = pl.Series("event_time", [BIRTH + i * MINUTE for i in range(400 * N_MOMENTS)])
     found = windows(times)
     assert len(found) == N_MOMENTS
-    assert [(span.end - BIRTH) // MINUTE // 1_000 for span in found] == list(range(8))
+    assert [(span.end - BIRTH) // MINUTE // 400 for span in found] == list(range(N_MOMENTS))
     assert all(times.is_between(s.start, s.end, closed="right").sum() >= N_DECISIONS for s in found)
 
 
 def test_where_most_is_decided_at_one_moment_that_moment_is_chosen():
-    times = [BIRTH + i * HOUR for i in range(80)] + [BIRTH + 14 * HOUR] * 3
+    times = [BIRTH + i * HOUR for i in range(10 * N_MOMENTS)] + [BIRTH + 14 * HOUR] * 3
     assert BIRTH + 14 * HOUR in {span.end for span in windows(pl.Series("event_time", times))}
 
 
@@ -219,7 +219,7 @@ def rows_of(table: Table, **columns: Iterable[object]) -> pl.LazyFrame:
 def arrivals(**told: pl.LazyFrame) -> str:
     answers = rows_of(ANSWERS, answer_id="a", known_at=BIRTH + HOUR)
     result = check_arrivals(told, answers)
-    assert result.is_passed is result.words.endswith("nothing wrong")
+    assert result.is_passed is (" rows: nothing wrong" in result.words)
     return result.words
 
 
@@ -236,9 +236,50 @@ def test_a_trade_is_not_known_before_its_answer_arrived(told: timedelta, words: 
     assert arrivals(trades=trades).endswith(words)
 
 
-def test_a_row_whose_answer_is_not_on_record_any_more_is_not_judged_by_it():
-    trades = rows_of(TRADES, event_time=BIRTH, known_at=BIRTH, answer_id="gone")
-    assert arrivals(trades=trades) == "1 rows: nothing wrong"
+def test_a_row_whose_answer_is_not_on_record_any_more_is_counted_and_not_judged_by_it():
+    before, since = BIRTH + 59 * MINUTE, BIRTH + HOUR
+    gone = rows_of(TRADES, event_time=[BIRTH] * 2, known_at=[before, since], answer_id=["gone"] * 2)
+    held = rows_of(TRADES, event_time=BIRTH, known_at=since, answer_id="a")
+    left_out = " (2 comparisons with what is not on record any more left out)"
+    assert arrivals(trades=pl.concat([gone, held])) == f"3 rows: nothing wrong{left_out}"
+    # Not one trade has its answer, though one was learned while answers were kept.
+    none = "1 of trades known before they were told (none of them is on record)"
+    assert arrivals(trades=gone) == f"2 rows: {none}{left_out}"
+
+
+def test_a_table_from_before_the_first_answer_on_record_is_left_in_peace():
+    before = rows_of(TRADES, event_time=BIRTH, known_at=BIRTH + 59 * MINUTE, answer_id="gone")
+    assert arrivals(trades=before).startswith("1 rows: nothing wrong")
+
+
+def test_a_source_without_answers_has_none_to_miss():
+    bars = rows_of(CANDLES, event_time=BIRTH, known_at=BIRTH + HOUR, timeframe="5min", built_from="ohlcv")
+    told = {"candles": bars, "raw_candles": RAW_CANDLES.empty().lazy()}
+    assert check_arrivals(told, ANSWERS.empty().lazy()).is_passed
+    assert not check_arrivals(told, rows_of(ANSWERS, answer_id="a", known_at=BIRTH)).is_passed
+
+
+@pytest.mark.parametrize(("minutes", "is_sound"), [(59, False), (60, True)])
+def test_a_bar_made_of_swaps_is_not_known_before_the_first_of_them(minutes: int, is_sound: bool):
+    told = BIRTH + HOUR
+    swaps = rows_of(
+        TRADES, event_time=[BIRTH + MINUTE, BIRTH + 2 * MINUTE], known_at=[told, told + HOUR], answer_id=["a"] * 2
+    )
+    known_at = BIRTH + minutes * MINUTE
+    bar = rows_of(CANDLES, event_time=BIRTH, known_at=known_at, timeframe="5min", built_from="trades")
+    assert arrivals(candles=bar, trades=swaps).endswith("nothing wrong") is is_sound
+
+
+@pytest.mark.parametrize(("close", "is_sound"), [(1.0, True), (100.0, False)])
+def test_a_told_bar_holds_the_prices_of_a_telling_that_was_known_by_then(close: float, is_sound: bool):
+    first, second = BIRTH + HOUR, BIRTH + 2 * HOUR
+    raw = rows_of(
+        RAW_CANDLES, event_time=[BIRTH] * 2, known_at=[first, second], timeframe=["5min"] * 2, answer_id=["a"] * 2,
+        close=[1.0, 100.0], open=[9.0, 9.0],
+    )  # fmt: skip
+    bar = {"event_time": BIRTH, "timeframe": "5min", "built_from": "ohlcv", "close": [close], "open": [None]}
+    assert arrivals(candles=rows_of(CANDLES, **bar, known_at=first), raw_candles=raw).endswith("wrong") is is_sound
+    assert arrivals(candles=rows_of(CANDLES, **bar, known_at=second), raw_candles=raw).endswith("nothing wrong")
 
 
 @pytest.mark.parametrize(("minutes", "is_sound"), [(4, False), (5, True)])

@@ -138,7 +138,21 @@ def test_sources_are_not_mixed_and_simulations_need_permission():
     assert freeze(**simulated, **whole, spec=replace(SPEC, is_simulation_allowed=True)).n_pools == 10
 
 
-@pytest.mark.parametrize("name", ["return_end_pct", "label_known_at", "outcome", "event_time", "known_at", "rug_at"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "return_end_pct",
+        "label_known_at",
+        "outcome",
+        "event_time",
+        "known_at",
+        "rug_at",
+        "value",
+        "confidence",
+        "return_pct",
+        "kind",
+    ],
+)
 def test_a_column_that_knows_the_future_cannot_be_a_feature(name: str):
     with pytest.raises(UsageError, match="cannot be a feature"):
         freeze(**tables(10), source=SOURCE, known_by=BIRTH, feature_set="x", feature_names=[name], spec=SPEC)

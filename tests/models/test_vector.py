@@ -122,7 +122,11 @@ def test_rules_survive_json_to_the_last_bit_and_their_id_with_them():
     "text",
     ["", "{}", "[1]", '[{"name": "a"}]', '[{"name": "a", "kind": "number", "knots": [2, 1]}]',
      '[{"name": "a", "kind": "number", "knots": [NaN]}]', '[{"name": "a", "kind": "colour", "knots": []}]',
-     '[{"name": "a", "kind": "number", "knots": ["x"]}]', '[{"name": 1, "kind": "flag", "knots": []}]'],
+     '[{"name": "a", "kind": "number", "knots": ["x"]}]', '[{"name": 1, "kind": "flag", "knots": []}]',
+     '[{"name": "a", "kind": ["number"], "knots": []}]', '[{"name": "a", "kind": "number", "knots": "12"}]',
+     '[{"name": "a", "kind": "number", "knots": ["1"]}]', '[{"name": "a", "kind": "number", "knots": [true]}]',
+     '[{"name": "a", "kind": {}, "knots": []}]', "[]", "null", "[[]]", '"a"', '[{"name": "a", "kind": "flag"}]',
+     '[{"name": "a", "kind": "flag", "knots": []}, {"name": "a", "kind": "flag", "knots": []}]', "[" * 100000],
 )  # fmt: skip
 def test_rules_that_are_none_are_refused(text: str):
     with pytest.raises(InputError):
