@@ -4,7 +4,6 @@ Belongs here: the estimate and its distribution. Stays out: the bands that name 
 """
 
 import numpy as np
-from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from pipeline.labels.bars import Bars, Decisions, Window
 from pipeline.labels.range_extrema import Floats, Ints
@@ -12,6 +11,14 @@ from pipeline.labels.spec import LabelsSpec
 
 _NO_SPREAD = 1e-12
 """Relative: where the returns differ by less than their own rounding, they have no spread to measure a mean by."""
+
+
+def sureness(t: Floats, freedom: Ints | Floats) -> Floats:
+    """One less the two-sided p-value of Student's t (Student 1908); NaN where either is no number."""
+    from scipy.special import stdtr  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and Dagster loads this file
+
+    found: Floats = 2 * stdtr(freedom, t) - 1
+    return found
 
 
 def confidence_of(n: Ints, total: Floats, squares: Floats, least: int) -> Floats:
@@ -28,7 +35,7 @@ def confidence_of(n: Ints, total: Floats, squares: Floats, least: int) -> Floats
         mean = total / n
         variance = (squares - total * mean) / (n - 1)
         t = np.abs(mean) / np.sqrt(variance / n)
-        found = 2 * stdtr(n - 1, t) - 1
+        found = sureness(t, n - 1)
         is_told = (n >= least) & (variance > _NO_SPREAD * squares / n) & np.isfinite(found)
     return np.where(is_told, np.clip(found, 0.0, 1.0), np.nan)
 

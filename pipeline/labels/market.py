@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from pipeline.calendars import Span, require_utc
+from pipeline.labels.direction import sureness
 from pipeline.labels.market_index import (
     LABEL,
     MARKET,
@@ -146,7 +146,7 @@ def _confidence(windows: pl.DataFrame) -> Floats:
     mean = windows["move"].fill_null(np.nan).to_numpy()
     with np.errstate(all="ignore"):
         t = np.abs(mean) * kept / (spread * np.sqrt(n))
-        found = 2 * stdtr(kept - 1, t) - 1
+        found = sureness(t, kept - 1)
     return np.where((kept > 1) & (spread > _NO_SPREAD) & np.isfinite(found), np.clip(found, 0.0, 1.0), np.nan)
 
 
