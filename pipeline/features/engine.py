@@ -93,6 +93,15 @@ def plausible(value: Any, column: Column) -> Scalar:
     return None if is_low or is_high else number
 
 
+def plausible_column(column: Column) -> pl.Expr:
+    """The same over history: the column in its dtype, null where it is no number or outside its range."""
+    value, low, high = pl.col(column.name).cast(column.dtype), column.minimum, column.maximum
+    rules = [value.is_finite()] if column.dtype == pl.Float64() else []
+    rules += [value >= low] if low is not None else []
+    rules += [value <= high] if high is not None else []
+    return pl.when(pl.all_horizontal(rules)).then(value) if rules else value
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """One closed bar: start and end in microseconds, prices in quote tokens, volume in USD (None: unknown)."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.calendars import Span
 from pipeline.errors import InputError
-from pipeline.features.engine import POOL_RUN
+from pipeline.features.engine import POOL_RUN, plausible_column
 from pipeline.features.inputs import Age, Lagged, Now, Rolled, Untold
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import POOL_KEY, POOL_TIME_KEY, SNAPSHOTS
@@ -100,22 +100,16 @@ def read_snapshots(snapshots: pl.DataFrame | pl.LazyFrame, columns: Iterable[str
     time = pl.col("event_time")
     frame = (
         lazy.filter(time >= within.start, time < within.end)
-        .select(_plausible(name, is_present=name in present) for name in wanted)
+        .select(_told(name, is_present=name in present) for name in wanted)
         .sort(POOL_TIME_KEY)
         .collect()
     )
     return _one_row_a_key(frame).with_columns(pl.struct(POOL_KEY).rle_id().alias(POOL_RUN))
 
 
-def _plausible(name: str, *, is_present: bool) -> pl.Expr:
+def _told(name: str, *, is_present: bool) -> pl.Expr:
     column = SNAPSHOTS.column(name)
-    if not is_present:
-        return pl.lit(None, dtype=column.dtype).alias(name)
-    value, low, high = pl.col(name).cast(column.dtype), column.minimum, column.maximum
-    rules = [value.is_finite()] if column.dtype == pl.Float64() else []
-    rules += [value >= low] if low is not None else []
-    rules += [value <= high] if high is not None else []
-    return (pl.when(pl.all_horizontal(rules)).then(value) if rules else value).alias(name)
+    return (plausible_column(column) if is_present else pl.lit(None, dtype=column.dtype)).alias(name)
 
 
 def _one_row_a_key(frame: pl.DataFrame) -> pl.DataFrame:

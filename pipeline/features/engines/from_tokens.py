@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.calendars import Span
+from pipeline.features.engine import plausible_column
 from pipeline.features.inputs import OfToken
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
@@ -49,7 +50,9 @@ def _with_facts(rows: pl.DataFrame, told: pl.DataFrame, inputs: list[OfToken], s
     """The rows with inputs of one `ago`; each column has its own last answer."""
     found = rows.with_columns((pl.col("event_time") - inputs[0].ago).alias(_THEN)).with_row_index("place").sort(_THEN)
     for read in inputs:
-        facts = told.select(*_TOKEN_KEY, _THEN, _plausible(read.column).alias(read.name)).drop_nulls(read.name)
+        facts = told.select(
+            *_TOKEN_KEY, _THEN, plausible_column(TOKENS.column(read.column)).alias(read.name)
+        ).drop_nulls(read.name)
         # Both sides are sorted by time within each token; Polars cannot check that beside `by`.
         found = found.join_asof(
             facts.sort(_THEN, maintain_order=True),
@@ -60,12 +63,3 @@ def _with_facts(rows: pl.DataFrame, told: pl.DataFrame, inputs: list[OfToken], s
             check_sortedness=False,
         )
     return found.sort("place").drop(_THEN, "place")
-
-
-def _plausible(name: str) -> pl.Expr:
-    """The column, null where it says something impossible."""
-    column, value = TOKENS.column(name), pl.col(name)
-    rules = [value.is_finite()] if column.dtype == pl.Float64() else []
-    rules += [value >= column.minimum] if column.minimum is not None else []
-    rules += [value <= column.maximum] if column.maximum is not None else []
-    return pl.when(pl.all_horizontal(rules)).then(value) if rules else value
