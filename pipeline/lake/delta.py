@@ -80,6 +80,11 @@ def schema(found: DeltaTable) -> pl.Schema:
     return pl.Schema(found.schema())
 
 
+def identity(found: DeltaTable) -> str:
+    """The name that was drawn when the table was created."""
+    return str(found.metadata().id)
+
+
 def commit(found: DeltaTable, actions: list[AddAction | RemoveAction]) -> None:
     """Add and remove files in one log entry, and bring `found` to the version that has it.
 

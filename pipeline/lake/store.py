@@ -106,13 +106,15 @@ class Lake:
             wanted.append(pl.col(SOURCE).is_in(list(sources)))
         return stored.rows(chosen).filter(*wanted).select(table.schema.names())
 
-    def listing(self, table: Table) -> files.Stored | None:
-        """The files of the newest version, for readers other than Polars; None where there is no table.
+    def listing(self, table: Table, *, version: int | None = None) -> files.Stored | None:
+        """The files of the newest or an older version, for readers other than Polars; None where there is no table.
+
+        Two listings tell what lies in both versions: a file is never changed, and no two have one name.
 
         Raises:
-            StorageError: the log is lost or damaged.
+            StorageError: no such version, or the log is lost or damaged.
         """
-        found = self._open(table)
+        found = self._open(table, version)
         return None if found is None else self._listing(table, found)
 
     def status(self, table: Table) -> upkeep.TableStatus | None:
@@ -132,6 +134,17 @@ class Lake:
         """
         found = self._open(table)
         return None if found is None else found.version()
+
+    def identity(self, table: Table) -> str | None:
+        """What tells this table from another of its name, made after it was removed, whose versions count anew.
+
+        None where there is no table.
+
+        Raises:
+            StorageError: the log is lost or damaged.
+        """
+        found = self._open(table)
+        return None if found is None else delta.identity(found)
 
     def append(self, table: Table, frame: pl.DataFrame) -> Commit:
         """Add the rows whose key is not stored yet; a stored row is never changed. `n_rows` counts the added ones.

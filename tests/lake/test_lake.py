@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -244,3 +245,27 @@ def test_every_engine_can_read_the_tables(lake: Lake) -> None:
 
 def test_a_lake_can_be_sent_to_another_process(lake: Lake) -> None:
     assert pickle.loads(pickle.dumps(lake)) == lake  # noqa: S301
+
+
+def test_two_listings_tell_which_files_two_versions_share(lake: Lake) -> None:
+    lake.append(READINGS, readings([0]))
+    lake.append(READINGS, readings([1500]))
+    older, newer = (lake.listing(READINGS, version=version) for version in (1, 2))
+    assert older is not None
+    assert newer is not None
+    assert set(older.files["path"]) < set(newer.files["path"])
+    assert newer.files.equals(lake.listing(READINGS).files)  # type: ignore[union-attr]
+    with pytest.raises(StorageError, match="version 9"):
+        lake.listing(READINGS, version=9)
+
+
+def test_a_table_that_was_made_anew_is_another(lake: Lake) -> None:
+    assert lake.identity(READINGS) is None
+    lake.append(READINGS, readings([0]))
+    first = lake.identity(READINGS)
+    lake.append(READINGS, readings([1]))
+    assert lake.identity(READINGS) == first
+    shutil.rmtree(lake.root / READINGS.name)
+    lake = Lake(lake.root)
+    lake.append(READINGS, readings([0]))
+    assert lake.identity(READINGS) not in (None, first)
