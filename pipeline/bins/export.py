@@ -1,196 +1,196 @@
-"""Puts an export on the disk so that a reader sees the old one or the new one, never a mixture.
+"""Exports bars into a QLib provider directory: all of them, those that are new, or those that were wrong.
 
-Belongs here: files, the switch, and cleaning up. Stays out: what the files hold (`layout`).
+Belongs here: what the three modes mean. Stays out: bytes (`series`), files and hashes (`merge`, `manifest`), the switch
+and its locks (`store`).
 
-    DIRECTORY              a symbolic link to the export in force; QLib's `provider_uri`
-    DIRECTORY.exports/
-        EXPORT_ID/         one whole export, named by its content
-        previous           a link to the export before: QLib resolves links when it starts, so whoever began
-                           with that one reads on undisturbed
-        lock               held by the one writer
-        tmp-*              being written or removed; left by a kill, swept by the next run
-
-An export becomes whole outside, is flushed to the disk, renamed, and put in force by replacing the link.
+What a directory holds is a function of the bars alone: however they came, in whichever batches and order, the bytes are
+those that one full export of them gives.
 """
 
-import errno
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from pipeline.bins.layout import Layout, lay_out
+from pipeline.bins.incoming import Incoming, check_bars
+from pipeline.bins.instruments import Identity
+from pipeline.bins.plan import Mode
+from pipeline.bins.renew import renew
+from pipeline.bins.series import Places
 from pipeline.bins.spec import BinsSpec
-from pipeline.errors import StorageError, StorageFullError, UsageError
+from pipeline.bins.store import reading
+from pipeline.calendars import EPOCH, Span, ceil
+
+Bars = pl.DataFrame | pl.LazyFrame
+
+__all__ = ["Bars", "Export", "export_all", "fix", "reading", "update"]
 
 
 @dataclass(frozen=True)
 class Export:
-    """One export: what it holds, and whether this run had to write it.
+    """One run: what the directory holds now at this bar length, and what the run had to do for it.
 
-    `n_bars` counts bars that hold a trade; `n_bytes` is the size of the feature files; `first_time` and `last_time` are
-    the calendar's ends (None: no bar at all). `n_unrepresentable` values are NaN because float32 cannot hold them.
+    `export_id` names the whole directory, all bar lengths; `content_id` (SHA-256 of the manifest) this one alone.
+    `first_time` and `last_time` are the calendar's ends.
+    `n_bars` counts the rows that were given, `n_bytes` is the size of all feature files of this bar length.
+    `n_instruments_changed` also counts instruments that went. `n_files_written` counts feature files; all others are
+    those of the export before. `n_unrepresentable` given values are NaN because float32 cannot hold them.
+    `is_written`: something changed and was put in force.
     """
 
+    mode: Mode
+    freq: str
     export_id: str
+    first_time: datetime
+    last_time: datetime
     n_instruments: int
+    n_instruments_changed: int
     n_bars: int
     n_bytes: int
-    first_time: datetime | None
-    last_time: datetime | None
+    n_files_written: int
     n_unrepresentable: int
     is_written: bool
+    content_id: str = ""
 
 
-def export_all(bars: pl.DataFrame, directory: Path, spec: BinsSpec | None = None) -> Export:
-    """Make `directory` the QLib provider directory of exactly these bars.
+def export_all(
+    bars: Bars,
+    identities: Mapping[str, Identity],
+    directory: Path,
+    spec: BinsSpec | None = None,
+    *,
+    origin: str = "",
+    drop_damaged: bool = False,
+) -> Export:
+    """Make `directory` hold, at this bar length, exactly these bars.
 
-    The same bars give the same bytes and the same `export_id`; if that export is already in force nothing is
-    written. Killed at any moment, the directory is the old export or the new one, and the next run ends
-    right. A second writer waits for the first.
+    Other bar lengths it holds stay as they are. A file of this one that is missing or not what was written is made
+    anew.
 
     Args:
-        bars: hourly bars of one source, as `pipeline.bins.bars.hourly_bars` gives them; none give an empty export.
-        directory: becomes a symbolic link; the exports lie beside it, in `DIRECTORY.exports`.
+        bars: `instrument` (see `pipeline.bins.instruments`), `event_time` (start of the bar, UTC) and one numeric
+            column a field, in any order. Null and NaN are the same: no value. Without a column `factor` it is the
+            spec's. A LazyFrame is read once to be checked and once a chunk of instruments; memory
+            still grows with its rows: some 65 bytes a row of four fields were measured, pages of the file included.
+        identities: what each name stands for: (network, pool) or (symbol,). If the directory's own map was lost, names
+            of other bar lengths are looked up here.
+        directory: QLib's `provider_uri`; becomes a symbolic link, the exports lie beside it (see `store`).
         spec: the fields and the grid; the standard ones if none is given.
+        origin: whose bars these are, in any words. A directory holds bars of one origin.
+        drop_damaged: leave other bar lengths out that are damaged, instead of refusing. Without it, damage to another
+            bar length is mended by exporting that one; with it, also two that stand in each other's way.
 
     Raises:
-        UsageError: the bars mix sources, or `directory` is something else than a link of ours.
-        InputError: see `pipeline.bins.layout.lay_out`; nothing was written.
-        StorageFullError: no space is left; the export in force is untouched.
-        StorageError: the file system refused otherwise; the export in force is untouched.
+        InputError: the bars are no sound series (see `pipeline.bins.incoming.check_bars`), a bar is there twice, the
+            calendar is too long for a bin, or a name stands for two things.
+        UsageError: `directory` is something else than a link of ours, or lies within an export, or holds another bar
+            length of another origin.
+        StorageFullError: no space is left.
+        StorageError: the file system refused otherwise, or another bar length in the directory is damaged.
+
+    Whatever is raised, the export in force is untouched and nothing is left behind. Killed at any moment, the directory
+    is the old export or the new one, and the next run ends right. A second writer waits for the first.
     """
-    layout = lay_out(bars, spec or BinsSpec())
-    export_id = layout.export_id()
-    if directory.exists() and not directory.is_symlink():
-        raise UsageError(f"{str(directory)!r} exists and is no link to an export: move it away or choose another place")
-    store = directory.with_name(directory.name + ".exports")
-    with _storage_errors(directory), _locked(store):
-        is_written = not _is_in_force(layout, store / export_id, directory)
-        try:
-            if is_written:
-                _write_whole(layout, store, export_id)
-                _put_in_force(store / export_id, store, directory)
-        finally:
-            # Last, not first: ext4 creates files many times slower just after it removed as many.
-            _sweep(store, directory)
+    spec = spec or BinsSpec()
+    given = check_bars(bars, identities, spec)
+    return _run("all", given, identities, directory, spec, (), origin, drop_damaged=drop_damaged)
+
+
+def update(
+    bars: Bars,
+    identities: Mapping[str, Identity],
+    directory: Path,
+    spec: BinsSpec | None = None,
+    *,
+    within: Sequence[Span] = (),
+    origin: str = "",
+) -> Export:
+    """Add bars and replace those that are there: the directory becomes what one full export of all of them gives.
+
+    Only files that change are written, only instruments that may change are opened. What nobody said anything
+    about stays. If the directory does not hold this bar length yet, this is `export_all`, whatever `within` says.
+
+    Args:
+        bars: as for `export_all`; with `within` there may be none.
+        identities: what each name in `bars` stands for.
+        directory: as for `export_all`.
+        spec: as for `export_all`; it must have the fields, the calendar's start and the factor of the bars that are
+            there.
+        within: in these spans the given bars are all there are. Whatever else the directory holds there is taken
+            away; every series that reaches into one is cut to its first and last bar (a bar has a value in some
+            field), and one without a bar goes.
+        origin: as for `export_all`; it must be that of the bars that are there.
+
+    Raises:
+        InputError: as for `export_all`, or no bar would be left.
+        UsageError: as for `export_all`, or the spec or the origin is another one.
+        StorageFullError: no space is left.
+        StorageError: as for `export_all`, or an instrument that may change is not what was written (its files are
+            hashed), or another file is no longer there or has another size.
+    """
+    spec = spec or BinsSpec()
+    given = check_bars(bars, identities, spec, may_be_empty=bool(within))
+    places = [(_place(span.start, spec), _place(span.end, spec)) for span in within]
+    return _run("update", given, identities, directory, spec, places, origin)
+
+
+def fix(
+    bars: Bars,
+    identities: Mapping[str, Identity],
+    directory: Path,
+    spec: BinsSpec | None = None,
+    *,
+    origin: str = "",
+) -> Export:
+    """Replace bars of instruments that are there, between their first and their last bar, and nothing else.
+
+    Args:
+        bars: as for `export_all`. A bar without any value takes the one that is there away.
+        identities: what each name in `bars` stands for.
+        directory: as for `export_all`.
+        spec: as for `update`.
+        origin: as for `update`.
+
+    Raises:
+        InputError: as for `export_all`, or a bar belongs to no series that is there.
+        UsageError: as for `update`, or the directory does not hold this bar length.
+        StorageFullError: no space is left.
+        StorageError: as for `update`.
+    """
+    spec = spec or BinsSpec()
+    return _run("fix", check_bars(bars, identities, spec), identities, directory, spec, (), origin)
+
+
+def _place(moment: datetime, spec: BinsSpec) -> int:
+    return (ceil(moment, spec.step) - EPOCH) // spec.step
+
+
+def _run(
+    mode: Mode,
+    given: Incoming,
+    identities: Mapping[str, Identity],
+    directory: Path,
+    spec: BinsSpec,
+    within: Sequence[Places],
+    origin: str,
+    *,
+    drop_damaged: bool = False,
+) -> Export:
+    done = renew(mode, given, identities, directory, spec, within, origin, drop_damaged=drop_damaged)
     return Export(
-        export_id,
-        len(layout.names),
-        layout.n_bars,
-        layout.n_bytes,
-        layout.first_time,
-        layout.last_time,
-        layout.n_unrepresentable,
-        is_written,
+        mode=done.mode,
+        freq=spec.freq,
+        export_id=done.export_id,
+        first_time=done.manifest.time(done.manifest.start),
+        last_time=done.manifest.time(done.manifest.end),
+        n_instruments=done.manifest.rows.height,
+        n_instruments_changed=done.merged.n_instruments_changed,
+        n_bars=given.n_bars,
+        n_bytes=done.manifest.n_bytes,
+        n_files_written=done.merged.n_files_written,
+        n_unrepresentable=done.merged.n_unrepresentable,
+        is_written=done.is_written,
+        content_id=done.content_id,
     )
-
-
-@contextmanager
-def _storage_errors(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(
-                f"no space is left to export bins to {str(directory)!r}; the export in force is intact: free some space"
-            ) from error
-        raise StorageError(f"cannot export bins to {str(directory)!r}: {error}") from error
-
-
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    store.mkdir(parents=True, exist_ok=True)
-    # The kernel gives the lock back when its holder dies, so a kill leaves nothing to clean here.
-    with (store / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _is_in_force(layout: Layout, export: Path, directory: Path) -> bool:
-    if not directory.exists() or directory.resolve() != export.resolve():
-        return False
-    # The name promises the content; sizes show at once whether somebody has removed or cut files since.
-    try:
-        return all(_size(f"{export}/{path}") == len(content) for path, content in layout.files())
-    except FileNotFoundError:
-        return False
-
-
-def _size(path: str) -> int:
-    return os.stat(path).st_size  # noqa: PTH116 - asked 39,000 times, and building a Path costs more than the answer
-
-
-def _write_whole(layout: Layout, store: Path, export_id: str) -> None:
-    # Named by the content: what a kill left there are files of this very export, and they are written over.
-    tmp = store / f"tmp-{export_id}"
-    _write_files(layout, tmp)
-    # One flush of everything costs half a second where 39,000 single ones cost twelve. Linux waits for it.
-    os.sync()
-    if (store / export_id).exists():
-        _remove(store / export_id)
-    tmp.rename(store / export_id)
-    _fsync_folder(store)
-
-
-def _write_files(layout: Layout, root: Path) -> None:
-    made = ""
-    for path, content in layout.files():
-        folder = path.rpartition("/")[0]
-        if folder != made:
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            made = folder
-        _write_file(f"{root}/{path}", content)
-
-
-def _write_file(path: str, content: bytes | memoryview) -> None:
-    # Bare system calls: pathlib and buffered files would cost more than the writing, 39,000 times.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-    finally:
-        os.close(handle)
-
-
-def _put_in_force(export: Path, store: Path, directory: Path) -> None:
-    if directory.is_symlink():
-        _link(directory.readlink().name, store / "previous")
-    _link(f"{store.name}/{export.name}", directory)
-    _fsync_folder(directory.parent)
-
-
-def _link(target: str, link: Path) -> None:
-    fresh = link.with_name(f"{link.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.replace(link)
-
-
-def _sweep(store: Path, directory: Path) -> None:
-    """Remove every export that is neither in force nor the one before, and what a kill left behind."""
-    kept = {link.readlink().name for link in (directory, store / "previous") if link.is_symlink()}
-    for entry in store.iterdir():
-        if entry.is_dir() and not entry.is_symlink() and entry.name not in kept:
-            _remove(entry)
-
-
-def _remove(export: Path) -> None:
-    # Renamed first: a removal that is cut short must not leave half an export under a whole one's name.
-    doomed = export if export.name.startswith("tmp-") else export.rename(export.with_name(f"tmp-gone-{export.name}"))
-    shutil.rmtree(doomed)
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.bins.instruments import instrument_name
 from pipeline.tables import CANDLES
 
 START = datetime(2020, 9, 8, 17, tzinfo=UTC)
@@ -27,6 +28,19 @@ def candles(*rows: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=CANDLES.schema)
 
 
+def named(bars: pl.DataFrame) -> pl.DataFrame:
+    """Bars as the writer takes them, of bars with `network` and `pool`."""
+    names = {pool: instrument_name(*pool) for pool in bars.select("network", "pool").unique().iter_rows()}
+    instruments = [names[pool] for pool in bars.select("network", "pool").iter_rows()]
+    return bars.with_columns(pl.Series("instrument", instruments, pl.String))
+
+
+def identities(bars: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+    """What each name of `named` bars stands for."""
+    pools = bars.select("instrument", "network", "pool").unique().iter_rows()
+    return {name: (network, pool) for name, network, pool in pools}
+
+
 def made_bars(pools: tuple[str, ...] = MIXED_CASE_POOLS, n_hours: int = 60, seed: int = 0) -> pl.DataFrame:
     """Random bars with gaps, one walk a pool, each starting at its own hour."""
     rng = np.random.default_rng(seed)
@@ -37,10 +51,9 @@ def made_bars(pools: tuple[str, ...] = MIXED_CASE_POOLS, n_hours: int = 60, seed
         parts.append(
             pl.DataFrame(
                 {
-                    "source": "recording:test",
                     "network": "eth",
                     "pool": pool,
-                    "event_time": [START + timedelta(hours=int(h)) for h in hours],
+                    "hours": hours,
                     "open": price,
                     "high": price * 1.1,
                     "low": price * 0.9,
@@ -50,17 +63,18 @@ def made_bars(pools: tuple[str, ...] = MIXED_CASE_POOLS, n_hours: int = 60, seed
                 }
             )
         )
-    return pl.concat(parts).with_columns(pl.col("event_time").cast(pl.Datetime("us", "UTC")))
+    time = (pl.lit(START, pl.Datetime("us", "UTC")) + pl.duration(hours="hours")).alias("event_time")
+    return named(pl.concat(parts).select("network", "pool", time, pl.exclude("network", "pool", "hours")))
 
 
-def recorded_bars(recording: Path, n_pools: int) -> pl.DataFrame:
+def recorded_bars(recording: Path, n_pools: int | None = None) -> pl.DataFrame:
     """Hourly bars of the first pools of a recording: every update counts as a trade, which is enough to read back."""
     price = pl.col("quote_reserve") / pl.col("base_reserve")
-    pools = pl.scan_parquet(recording / "pools.parquet").head(n_pools).select("pool", "network")
-    return (
+    pools = pl.scan_parquet(recording / "pools.parquet").select("pool", "network")
+    return named(
         pl.scan_parquet(recording / "reserves.parquet")
-        .join(pools, on="pool")
-        .filter(pl.col("base_reserve").is_finite())
+        .join(pools.head(n_pools) if n_pools else pools, on="pool")
+        .filter(pl.col("base_reserve").is_finite() & (pl.col("base_reserve") > 0))
         .group_by("network", "pool", pl.col("time").dt.truncate("1h").alias("event_time"), maintain_order=True)
         .agg(
             price.first().alias("open"),
@@ -70,6 +84,5 @@ def recorded_bars(recording: Path, n_pools: int) -> pl.DataFrame:
             pl.col("quote_reserve").diff().abs().sum().alias("volume"),
             price.mean().alias("vwap"),
         )
-        .with_columns(pl.lit("recording:uniswap_v2_2020").alias("source"))
         .collect()
     )
