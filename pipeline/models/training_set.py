@@ -4,7 +4,6 @@ Belongs here: which rows a model may learn from, and the id that says exactly wh
 Stays out: the point-in-time join (`as_of`), how features and labels came to be, where the set is written down.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import polars as pl
 from pipeline.calendars import require_utc
 from pipeline.errors import InputError, UsageError
 from pipeline.models.as_of import as_of, fates
+from pipeline.models.content import content_id
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.weights import average_uniqueness
 from pipeline.tables import LABELS, MARKET_LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
@@ -217,30 +217,7 @@ def _require_sound(frame: pl.DataFrame, names: Sequence[str], source: str) -> No
 
 def _identity(frame: pl.DataFrame, source: str, feature_set: str, names: Sequence[str], spec: TrainingSpec) -> str:
     """SHA-256 over the sorted rows, column by column, and everything that says what they mean."""
-    digest = hashlib.sha256()
-    for text in (source, feature_set, json.dumps(list(names)), spec.as_json(), str(frame.height)):
-        _feed(digest, text.encode())
-    for column in frame:
-        _feed(digest, f"{column.name}:{column.dtype}".encode())
-        _feed(digest, column.is_null().to_numpy().astype("u1").tobytes())
-        _feed(digest, _canonical(column))
-    return digest.hexdigest()
-
-
-def _canonical(column: pl.Series) -> bytes:
-    """A column's values as little-endian bytes; text as lengths and UTF-8; a null as zero (its mask is apart)."""
-    if column.dtype == pl.String:
-        text = column.fill_null("")
-        return text.str.len_bytes().to_numpy().astype("<i8").tobytes() + "".join(text.to_list()).encode()
-    if column.dtype.is_float():
-        return column.fill_null(0.0).to_numpy().astype("<f8").tobytes()
-    return column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
-
-
-def _feed(digest: Any, part: bytes) -> None:
-    """Each part with its length before it, so that no two lists of parts read the same."""
-    digest.update(len(part).to_bytes(8, "little"))
-    digest.update(part)
+    return content_id(frame, source, feature_set, json.dumps(list(names)), spec.as_json())
 
 
 def _moment(value: Any) -> datetime:
