@@ -4,6 +4,7 @@ Belongs here: which asset each check guards. Stays out: what is expected (`pipel
 """
 
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from assets.metadata import table_value
 from assets.models import frozen
 from assets.pools import COLLECTION
 from assets.pools import SPEC as POOLS_SPEC
+from assets.returns import dataset_in_force, spec_for, why_nothing
 from assets.snapshots import OBSERVED_BACK
 from assets.snapshots import SPEC as SNAPSHOTS_SPEC
 from pipeline.calendars import DAY, HOUR, MINUTE, Clock, Span, ceil, floor
@@ -28,6 +30,7 @@ from pipeline.features.sources import Sources
 from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
 from pipeline.lake import Lake
+from pipeline.models.return_files import kept_rows
 from pipeline.pools.candles import candles
 from pipeline.pools.told_candles import told_candles
 from pipeline.provenance import void
@@ -76,19 +79,24 @@ GUARDED = {
     "training_sets": "training_set",
     "evaluations": "outcome_model",
     "figures": "outcome_model",
+    "return_datasets": "return_dataset",
+    "return_evaluations": "return_model",
+    "return_figures": "return_model",
     "comparisons": "champion",
     "deployments": "champion",
     "predictions": "predictions",
 }
 """Each table, and the asset that writes it."""
+GUARDED_TOO = {"comparisons": "return_champion", "deployments": "return_champion"}
+"""The other asset that writes to the same table: run alone, it is checked as well."""
 
 
-def expectation_check(name: str) -> dg.AssetChecksDefinition:
+def expectation_check(name: str, asset: str) -> dg.AssetChecksDefinition:
     """The check of one table: its Great Expectations suite over the hours of the run, or over the whole table."""
     target = table(name)
 
     @dg.asset_check(
-        asset=GUARDED[name],
+        asset=asset,
         name=f"{name}_as_specified",
         blocking=True,
         description=f"Every row of `{name}` is as its spec says: columns, nulls, ranges, values, key, order of times. "
@@ -150,6 +158,33 @@ def leak_canaries(
             "training_set_id": report.training_set_id,
             "canaries": table_value(told, max_cell=400),
         },
+    )
+
+
+@dg.asset_check(
+    asset="return_dataset",
+    name="return_leak_canaries",
+    blocking=True,
+    description="With targets permuted by pool nothing is learned, no feature ranks pools as only the future can, a "
+    "planted return is caught, no pool, token or moment is on both sides of a split. Else nothing is trained.",
+)
+def return_leak_canaries(
+    lake: dg.ResourceParam[Lake], return_datasets: dg.ResourceParam[Path], source: dg.ResourceParam[str]
+) -> dg.AssetCheckResult:
+    """Run every canary on the return dataset in force; where there is none, there is nothing to leak."""
+    from pipeline.models.return_canaries import run_return_canaries  # noqa: PLC0415 - as above
+
+    row = dataset_in_force(lake, return_datasets, source)
+    why = why_nothing(row)
+    if row is None or why:
+        return dg.AssetCheckResult(passed=True, description=f"nothing to listen to: {why}")
+    rows = kept_rows(return_datasets, row["source"], row)
+    report = run_return_canaries(rows, row["dataset_id"], spec_for(row["source"]))
+    told = pl.DataFrame([{"canary": r.name, "passed": r.is_passed, "in words": r.words} for r in report.results])
+    return dg.AssetCheckResult(
+        passed=report.is_passed,
+        description="\n".join(f"- {line}" for line in report.words.splitlines()),
+        metadata={"dataset_id": report.training_set_id, "canaries": table_value(told, max_cell=400)},
     )
 
 
@@ -243,4 +278,4 @@ def _first(target: Table, *frames: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(frames).unique(target.key, keep="first", maintain_order=True)
 
 
-EXPECTATION_CHECKS = [expectation_check(name) for name in GUARDED]
+EXPECTATION_CHECKS = [expectation_check(*guarded) for guarded in (*GUARDED.items(), *GUARDED_TOO.items())]

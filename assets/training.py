@@ -10,6 +10,7 @@ from pipeline.models.evaluation import Trained, train_and_evaluate
 from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.training_set import TrainingSet
+from pipeline.promotion.kinds import Classifier
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import RegisteredVersion
@@ -37,7 +38,7 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
         feature_set=frozen.feature_set,
         code_version=code,
         feature_names=frozen.feature_names,
-        classes=OUTCOMES,
+        kind=Classifier(OUTCOMES),
         params={**asdict(spec.learner), "n_rounds": trained.model.n_rounds, "horizon_hours": spec.horizon_hours},
         metrics=flat(last_block(figure_rows(trained))),
         tables={"figures": trained.metrics, "importance": trained.importance, "evaluation": trained.evaluation},

@@ -112,6 +112,7 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "lake": LakeDoor(root=str(settings.lake)),
         "shelf": ShelfDoor(folder=str(settings.recordings)),
         "qlib": FolderDoor(path=str(settings.qlib)),
+        "return_datasets": FolderDoor(path=str(settings.return_datasets)),
         "clock": ClockDoor(sandbox_url=settings.api.sandbox_url),
         "wall_clock": ClockDoor(),
         "source": SourceDoor(),

@@ -167,6 +167,11 @@ class Settings:
         return self.data_dir / "qlib"
 
     @property
+    def return_datasets(self) -> Path:
+        """The folder of the frozen return datasets, one folder a source."""
+        return self.data_dir / "return_datasets"
+
+    @property
     def logs(self) -> Path:
         """The folder of our processes' output, one file a process; runs lie in `runs/`."""
         return self.data_dir / "logs"

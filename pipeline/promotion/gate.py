@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.calendars import require_utc
 from pipeline.errors import InputError, UsageError
-from pipeline.promotion.spec import PromotionSpec
+from pipeline.promotion.spec import Loss, PromotionSpec
 from pipeline.tables import COMPARISONS
 
 type Floats = NDArray[np.float64]
@@ -33,15 +33,16 @@ _CELLS: Final = 2_000_000
 class Comparison:
     """One challenger against one opponent, pool by pool.
 
-    Gains are shares: 0.08 means that the challenger's log loss is 8 % lower. `n_challenger_only` and
+    Gains are shares: 0.08 means that the challenger's loss is 8 % lower. `n_challenger_only` and
     `n_opponent_only` are the pools that one side alone got right (McNemar's discordant pairs). `digest` is the
     SHA-256 over both sides' rows and the rule, whatever the order of the rows.
     """
 
     n_pools: int
     n_rows: int
-    log_loss_challenger: float
-    log_loss_opponent: float
+    loss: Loss
+    loss_challenger: float
+    loss_opponent: float
     gain: float
     gain_low: float
     gain_high: float
@@ -73,7 +74,7 @@ def compare_offline(
 ) -> Comparison:
     """Compare two models on the same rows, the pool being the unit.
 
-    Gain = 1 - mean(challenger) / mean(opponent), both means over pools of the pool's mean log loss. Its interval is
+    Gain = 1 - mean(challenger) / mean(opponent), both means over pools of the pool's mean loss. Its interval is
     the percentile interval of `spec.n_resamples` bootstrap draws of whole pools (Efron & Tibshirani 1993, ch. 13),
     both sides drawn together. The gate: gain > `spec.min_gain`, and the interval's lower end > 0, on at least
     `spec.min_pools` pools. McNemar's exact test (1947) on pools stands beside the gate and decides nothing.
@@ -83,21 +84,21 @@ def compare_offline(
 
     Args:
         pools: (n_rows,) the pool of each row.
-        loss_challenger: (n_rows,) log loss in nats, finite, >= 0.
+        loss_challenger: (n_rows,) the loss that the spec names, finite, >= 0.
         loss_opponent: the same of the opponent.
-        correct_challenger: (n_rows,) whether the most probable class was the outcome.
+        correct_challenger: (n_rows,) whether the row was called right.
         correct_opponent: the same of the opponent.
         spec: the rule.
 
     Raises:
         InputError: no rows, lengths that differ, a loss that is negative or not finite, or a pool in which the
-            opponent's loss is zero (`paired_losses` clips, so that none is).
+            opponent's loss is zero (`losses` clips, so that none is).
 
     >>> pools = np.array(["a", "a", "b", "c"])
     >>> right = np.array([True, True, True, False])
     >>> lone = PromotionSpec(min_pools=2)
     >>> done = compare_offline(pools, np.array([1.0, 3, 1, 3]), np.array([2.0, 2, 4, 4]), right, right, spec=lone)
-    >>> done.n_pools, done.log_loss_challenger, round(done.log_loss_opponent, 4), round(done.gain, 4)
+    >>> done.n_pools, done.loss_challenger, round(done.loss_opponent, 4), round(done.gain, 4)
     (3, 2.0, 3.3333, 0.4)
     """
     rows = _Rows.checked(pools, loss_challenger, loss_opponent, correct_challenger, correct_opponent)
@@ -113,8 +114,9 @@ def compare_offline(
     return Comparison(
         n_pools=len(challenger),
         n_rows=len(rows.codes),
-        log_loss_challenger=float(challenger.mean()),
-        log_loss_opponent=float(opponent.mean()),
+        loss=spec.loss,
+        loss_challenger=float(challenger.mean()),
+        loss_opponent=float(opponent.mean()),
         gain=gain,
         gain_low=low,
         gain_high=high,
@@ -186,8 +188,9 @@ def comparison_row(
         "challenger_version": challenger_version,
         "opponent": opponent,
         "n_pools": comparison.n_pools,
-        "log_loss_challenger": comparison.log_loss_challenger,
-        "log_loss_opponent": comparison.log_loss_opponent,
+        "loss": comparison.loss,
+        "loss_challenger": comparison.loss_challenger,
+        "loss_opponent": comparison.loss_opponent,
         "gain_pct": 100 * comparison.gain,
         "gain_low_pct": 100 * comparison.gain_low,
         "gain_high_pct": 100 * comparison.gain_high,
@@ -252,7 +255,9 @@ def _bootstrap_gains(challenger: Floats, opponent: Floats, spec: PromotionSpec) 
 
 def _judge(gain: float, low: float, n_pools: int, spec: PromotionSpec) -> tuple[bool, str]:
     """The written rule, and the verdict in words."""
-    found = f"log loss {100 * gain:.1f} % lower over {n_pools} pools, lower end {100 * low:.1f} %"
+    named = spec.loss.replace("_", " ")
+    side = "lower" if gain >= 0 else "higher"
+    found = f"{named} {100 * abs(gain):.1f} % {side} over {n_pools} pools, lower end of the gain {100 * low:.1f} %"
     if n_pools < spec.min_pools:
         return False, f"{found}: fewer than {spec.min_pools} pools prove nothing"
     if gain <= spec.min_gain:

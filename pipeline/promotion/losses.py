@@ -1,9 +1,11 @@
 """From two models' predictions of the same rows to paired losses.
 
-Belongs here: reading evaluation frames (pool, time, horizon, label, one `p_CLASS` column a class) and making sure that
-both sides answered the same questions. Stays out: judging the losses (`gate`).
+Belongs here: reading evaluation frames (pool, time, horizon, what came true, what was said) and making sure that both
+sides answered the same questions; one function a loss. Stays out: judging the losses (`gate`).
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -11,18 +13,19 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.promotion.gate import Comparison, compare_offline
-from pipeline.promotion.spec import PromotionSpec
+from pipeline.promotion.spec import Loss, PromotionSpec
 
 CLIP: Final = 1e-15
 """Probabilities are clipped to [CLIP, 1 - CLIP] before the logarithm: a model that calls the outcome impossible loses
-34.5 nats on that row, not infinitely many, and no row's loss is exactly 0. Nothing is renormalised after it."""
+34.5 nats on that row, not infinitely many, and no row's loss is exactly 0. Nothing is renormalised after it. A squared
+error is at least CLIP, for the same reason: that of an opponent is what the gain is divided by."""
 SUM_TOLERANCE: Final = 1e-6
 
 _ROW: Final = ("pool", "time", "horizon")
 
 
 def paired_losses(evaluation: pl.DataFrame, opponent: pl.DataFrame) -> pl.DataFrame:
-    """Log losses and hits of two models, row by row.
+    """Log losses and hits of two classifiers, row by row.
 
     Args:
         evaluation: the challenger's predictions: pool, time, horizon, label, `p_CLASS` for every class.
@@ -40,11 +43,58 @@ def paired_losses(evaluation: pl.DataFrame, opponent: pl.DataFrame) -> pl.DataFr
     classes = _classes(evaluation, "challenger")
     if set(classes) != set(_classes(opponent, "opponent")):
         raise InputError(f"paired two models' losses: classes {classes!r} against {_classes(opponent, 'opponent')!r}")
-    left, right = (_scored(side, classes, name) for side, name in ((evaluation, "challenger"), (opponent, "opponent")))
-    if not left.select(*_ROW, "label").equals(right.select(*_ROW, "label")):
+    left, right = (
+        _classified(side, classes, name) for side, name in ((evaluation, "challenger"), (opponent, "opponent"))
+    )
+    return _paired(left, right, "label")
+
+
+def paired_forecast_losses(evaluation: pl.DataFrame, opponent: pl.DataFrame) -> pl.DataFrame:
+    """Squared errors and agreement of signs of two forecasters, row by row.
+
+    The squared error is proper for the mean: whoever shrinks a forecast that is worth nothing to 0 loses least.
+
+    Args:
+        evaluation: the challenger's forecasts: pool, time, horizon, target, forecast.
+        opponent: the same rows, in any order, as the opponent forecast them.
+
+    Returns:
+        the columns of `paired_losses`, in its order; losses in squares of the target's unit. Correct: the forecast
+        has the target's sign; a forecast of 0 names no direction and is never correct.
+
+    Raises:
+        InputError: a column is missing, a row is twice in a side, the sides differ in rows or targets, or a target or
+            forecast is missing, not finite, or too large to be squared.
+    """
+    left, right = (_forecast(side, name) for side, name in ((evaluation, "challenger"), (opponent, "opponent")))
+    return _paired(left, right, "target")
+
+
+PAIRED: Final[Mapping[Loss, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]]] = MappingProxyType(
+    {"log_loss": paired_losses, "squared_error": paired_forecast_losses}
+)
+"""How two sides are paired, for every loss a rule may name."""
+
+
+def compare_evaluations(evaluation: pl.DataFrame, opponent: pl.DataFrame, spec: PromotionSpec) -> Comparison:
+    """Two sides paired by the loss of the rule, judged by `gate.compare_offline`; raises what they raise."""
+    paired = PAIRED[spec.loss](evaluation, opponent)
+    return compare_offline(
+        paired["pool"].to_numpy(),
+        paired["loss_challenger"].to_numpy(),
+        paired["loss_opponent"].to_numpy(),
+        paired["correct_challenger"].to_numpy(),
+        paired["correct_opponent"].to_numpy(),
+        spec=spec,
+    )
+
+
+def _paired(left: pl.DataFrame, right: pl.DataFrame, truth: str) -> pl.DataFrame:
+    """Two scored sides beside each other, once it is sure that they speak of the same rows."""
+    if not left.select(*_ROW, truth).equals(right.select(*_ROW, truth)):
         raise InputError(
-            f"paired two models' losses: the sides must hold the same rows with the same labels, found"
-            f" {left.height} against {right.height} rows, first difference {_first_difference(left, right)!r}"
+            f"paired two models' losses: the sides must hold the same rows with the same {truth}s, found"
+            f" {left.height} against {right.height} rows, first difference {_first_difference(left, right, truth)!r}"
         )
     return left.select(
         *_ROW,
@@ -55,17 +105,16 @@ def paired_losses(evaluation: pl.DataFrame, opponent: pl.DataFrame) -> pl.DataFr
     )
 
 
-def compare_evaluations(evaluation: pl.DataFrame, opponent: pl.DataFrame, spec: PromotionSpec) -> Comparison:
-    """`paired_losses`, judged by `gate.compare_offline`; raises what they raise."""
-    paired = paired_losses(evaluation, opponent)
-    return compare_offline(
-        paired["pool"].to_numpy(),
-        paired["loss_challenger"].to_numpy(),
-        paired["loss_opponent"].to_numpy(),
-        paired["correct_challenger"].to_numpy(),
-        paired["correct_opponent"].to_numpy(),
-        spec=spec,
-    )
+def _ordered(side: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One side in row order, each row once, each with its key."""
+    ordered = side.sort(*_ROW)
+    if ordered.select(_ROW).is_duplicated().any():
+        raise InputError(f"read the {name}'s evaluation: it holds the same pool, time and horizon twice")
+    if ordered.height == 0 or ordered.select(_ROW).null_count().sum_horizontal().item():
+        raise InputError(
+            f"read the {name}'s evaluation: {ordered.height} rows; it needs rows, and no nulls in pool, time, horizon"
+        )
+    return ordered
 
 
 def _classes(side: pl.DataFrame, name: str) -> list[str]:
@@ -79,19 +128,13 @@ def _classes(side: pl.DataFrame, name: str) -> list[str]:
     return classes
 
 
-def _scored(side: pl.DataFrame, classes: list[str], name: str) -> pl.DataFrame:
-    """One side in row order, with `loss` and `correct`."""
-    side = side.sort(*_ROW)
-    if side.select(_ROW).is_duplicated().any():
-        raise InputError(f"read the {name}'s evaluation: it holds the same pool, time and horizon twice")
-    if (
-        side.height == 0
-        or side.select(*_ROW, "label").null_count().sum_horizontal().item()
-        or not set(side["label"].unique()) <= set(classes)
-    ):
+def _classified(side: pl.DataFrame, classes: list[str], name: str) -> pl.DataFrame:
+    """One classifier's side in row order, with `label`, `loss` and `correct`."""
+    side = _ordered(side, name)
+    if side["label"].null_count() or not set(side["label"].unique()) <= set(classes):
         raise InputError(
-            f"read the {name}'s evaluation: {side.height} rows, labels {side['label'].unique().to_list()!r};"
-            f" it needs rows, no nulls in pool, time, horizon, label, and labels among {classes!r}"
+            f"read the {name}'s evaluation: labels {side['label'].unique().to_list()!r}; it needs no nulls, and labels"
+            f" among {classes!r}"
         )
     p = side.select(pl.col(f"p_{c}").cast(pl.Float64).fill_null(float("nan")) for c in classes).to_numpy()
     if not (np.isfinite(p).all() and (p >= 0).all() and (p <= 1).all()):
@@ -105,9 +148,32 @@ def _scored(side: pl.DataFrame, classes: list[str], name: str) -> pl.DataFrame:
     )
 
 
-def _first_difference(left: pl.DataFrame, right: pl.DataFrame) -> tuple[object, ...] | str:
-    """A row that one side has and the other has not, or that they label differently."""
-    columns = [*_ROW, "label"]
+def _forecast(side: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One forecaster's side in row order, with `target`, `loss` and `correct`."""
+    told = (*_ROW, "target", "forecast")
+    missing = [column for column in told if column not in side.columns]
+    if missing or not all(side.schema[column].is_numeric() for column in ("target", "forecast")):
+        raise InputError(
+            f"read the {name}'s evaluation: it lacks {missing!r} and has {dict(side.schema)!r}; it needs {told!r}, the"
+            " last two being numbers"
+        )
+    side = _ordered(side, name)
+    said = side.select(pl.col("target", "forecast").cast(pl.Float64).fill_null(float("nan")))
+    target, forecast = (said[column].to_numpy() for column in said.columns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = np.maximum((target - forecast) ** 2, CLIP)
+    if not np.isfinite(loss).all():
+        raise InputError(
+            f"read the {name}'s evaluation: {int((~np.isfinite(loss)).sum())} of {len(loss)} rows have a target or a"
+            " forecast that is missing, not finite, or too large to be squared"
+        )
+    is_correct = (np.sign(forecast) == np.sign(target)) & (forecast != 0)
+    return side.select(*_ROW, "target").with_columns(pl.Series("loss", loss), pl.Series("correct", is_correct))
+
+
+def _first_difference(left: pl.DataFrame, right: pl.DataFrame, truth: str) -> tuple[object, ...] | str:
+    """A row that one side has and the other has not, or of which they say that something else came true."""
+    columns = [*_ROW, truth]
     if [left.schema[c] for c in columns] != [right.schema[c] for c in columns]:
         return f"dtypes {[left.schema[c] for c in columns]} against {[right.schema[c] for c in columns]}"
     lone = pl.concat([left.join(right, on=columns, how="anti"), right.join(left, on=columns, how="anti")])

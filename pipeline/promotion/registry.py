@@ -1,39 +1,36 @@
 """The door to the model registry: versions of a model, their files, and the alias of the one in charge.
 
-Belongs here: every call to MLflow that the library makes; it is the one module that imports it, and only when used
-(the import takes three seconds). Stays out: judging (`gate`) and the truth about who is in charge (`ledger`): the
+Belongs here: versions and the alias, and the one place where MLflow's errors become ours; what a training leaves in
+MLflow is written by `logbook`. Stays out: judging (`gate`) and the truth about who is in charge (`ledger`): the
 registry's alias follows the ledger, never the other way round.
 
-No model is ever unpickled: a version is XGBoost's own UBJSON file, read as bytes, and those bytes must hash to what
-the registry's tag and the ledger say before anybody parses them. The registry may be down: nothing here waits for
+No model is ever unpickled: a version is one file (`kinds`), read as bytes, and those bytes must hash to what the
+registry's tag and the ledger say before anybody parses them. The registry may be down: nothing here waits for
 minutes, and what may come back is raised as `TransientError`.
 """
 
-import importlib
 import json
-import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version as installed
-from itertools import batched
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
 
 from pipeline.errors import RegistryError, TransientError
+from pipeline.promotion.card import describe
+from pipeline.promotion.connection import mlflow, probe
+from pipeline.promotion.flavours import check_model
 from pipeline.promotion.ledger import current_champion, verify
-from pipeline.promotion.run import TrainingRun, describe, parse_booster, write_files
-from pipeline.promotion.versions import MODEL_FILE, LoadedModel, RegisteredVersion, proven
+from pipeline.promotion.logbook import close_unfinished, logged
+from pipeline.promotion.run import TrainingRun
+from pipeline.promotion.versions import LoadedModel, RegisteredVersion, proven
 
 CHAMPION: Final = "champion"
 _HEAD: Final = "ledger_head"
 _DOWN: Final = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
 _ABSENT: Final = "RESOURCE_DOES_NOT_EXIST"
-_CONNECT_S: Final = 5
-_PARAMS_A_BATCH: Final = 100
 
 type Reconciled = Literal["agreed", "moved", "removed", "none"]
 
@@ -47,14 +44,13 @@ class Registry:
 
     Args:
         tracking_uri: where MLflow keeps runs and versions.
-        artifact_root: folder or object-store URL for files; used when the experiment is created, not after.
-        experiment: the experiment the runs belong to.
+        artifact_root: folder or object-store URL for files; used when an experiment is created, not after. A model's
+            runs belong to the experiment of its name.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str, experiment: str = "pool-outcome") -> None:
+    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
         self._uri = tracking_uri
         self._root = artifact_root.resolve().as_uri() if isinstance(artifact_root, Path) else artifact_root
-        self._experiment = experiment
         self._connected: Any = None
 
     def register(self, run: TrainingRun) -> RegisteredVersion:
@@ -66,14 +62,25 @@ class Registry:
         killed before that are marked KILLED and not used again.
 
         Raises:
-            InputError: the model file does not hold the features and classes the run names.
+            InputError: the model file does not take and give what the run says.
             RegistryError, TransientError: see the class.
         """
         with self._asking(f"registered {run.model_name!r}") as client:
-            experiment_id = self._experiment_id(client)
+            experiment_id = self._experiment_id(client, run.model_name)
             known = self._known(run)
-            _close_unfinished(client, experiment_id, run, {v.run_id for v in known})
+            close_unfinished(client, experiment_id, run, {v.run_id for v in known})
             return self._made_again(client, known[0], run) if known else self._log(client, experiment_id, run)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps runs and versions, for whoever else records something there."""
+        return self._uri
+
+    def open_experiment(self, model_name: str) -> str:
+        """Make sure that a model's experiment is there, and give its name; a run made by others may join it then."""
+        with self._asking(f"opened the experiment {model_name!r}") as client:
+            self._experiment_id(client, model_name)
+        return model_name
 
     def versions(self, model_name: str) -> list[RegisteredVersion]:
         """Every version of a model, oldest first; empty where there is no such model."""
@@ -137,32 +144,42 @@ class Registry:
                 raise RegistryError(f"loaded the champion of {model_name!r}: no version is champion; promote one first")
             entry = found or _version(client.get_model_version(model_name, str(version)))
             uri = client.get_model_version_download_uri(model_name, str(entry.version))
-            got = _mlflow().artifacts.download_artifacts(f"{uri}/{MODEL_FILE}", dst_path=tmp, tracking_uri=self._uri)
+            got = mlflow().artifacts.download_artifacts(
+                f"{uri}/{entry.kind.file}", dst_path=tmp, tracking_uri=self._uri
+            )
             model_bytes = Path(got).read_bytes()
         return proven(entry, model_bytes, expected_sha256)
 
+    def plots(self, version: RegisteredVersion) -> dict[str, bytes]:
+        """The pictures of a version's run, PNG by name; empty where it drew none.
+
+        Raises:
+            RegistryError: the run or its files are gone.
+            TransientError: the registry cannot be reached.
+        """
+        attempted = f"read the plots of {version.model_name!r} version {version.version}"
+        with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
+            if not client.list_artifacts(version.run_id, "plots"):
+                return {}
+            folder = Path(client.download_artifacts(version.run_id, "plots", tmp))
+            return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
     def _log(self, client: Any, experiment_id: str, run: TrainingRun) -> RegisteredVersion:
-        with tempfile.TemporaryDirectory() as tmp:
-            parse_booster(run)
-            created = client.create_run(experiment_id, run_name=run.run_name, tags={**run.tags, **run.identity})
-            with _closing(client, created.info.run_id):
-                logged = _log_model(client, experiment_id, created, run, Path(tmp))
-                _log_figures(client, created, logged.model_id, run)
-                client.log_artifacts(created.info.run_id, str(write_files(run, Path(tmp) / "files")))
-                _ensure_registered_model(client, run.model_name)
-                client.create_model_version(
-                    run.model_name,
-                    logged.artifact_location,
-                    created.info.run_id,
-                    tags={
-                        **run.identity,
-                        "feature_names": json.dumps(run.feature_names),
-                        "classes": json.dumps(run.classes),
-                    },
-                    description=describe(run),
-                    model_id=logged.model_id,
-                )
-                return self._single(client, run, created.info.run_id)
+        check_model(run)
+        with (
+            tempfile.TemporaryDirectory() as tmp,
+            logged(client, experiment_id, run, Path(tmp)) as (run_id, model),
+        ):
+            _ensure_registered_model(client, run)
+            client.create_model_version(
+                run.model_name,
+                model.artifact_location,
+                run_id,
+                tags={**run.identity, "feature_names": json.dumps(run.feature_names), **run.kind.tags},
+                description=describe(run),
+                model_id=model.model_id,
+            )
+            return self._single(client, run, run_id)
 
     def _known(self, run: TrainingRun) -> list[RegisteredVersion]:
         """The versions of this very model from this very training set, oldest first."""
@@ -182,26 +199,24 @@ class Registry:
                 client.delete_model_version(run.model_name, str(twin.version))
         return first
 
-    def _experiment_id(self, client: Any) -> str:
-        found = client.get_experiment_by_name(self._experiment)
+    def _experiment_id(self, client: Any, name: str) -> str:
+        found = client.get_experiment_by_name(name)
         if found is None:
-            return str(client.create_experiment(self._experiment, artifact_location=self._root))
+            return str(client.create_experiment(name, artifact_location=self._root))
         if found.lifecycle_stage != "active":
-            raise RegistryError(
-                f"opened the experiment {self._experiment!r}: it was deleted; restore it in MLflow, or use another name"
-            )
+            raise RegistryError(f"opened the experiment {name!r}: it was deleted; restore it in MLflow")
         return str(found.experiment_id)
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[Any]:
         """The client; whatever MLflow raises meanwhile becomes one of our errors, `what` saying what was attempted."""
-        mlflow = _mlflow()
+        library = mlflow()
         try:
             if self._connected is None:
-                _probe(self._uri)
-                self._connected = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+                probe(self._uri)
+                self._connected = library.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             yield self._connected
-        except mlflow.exceptions.MlflowException as error:
+        except library.exceptions.MlflowException as error:
             kind = TransientError if error.error_code in _DOWN else RegistryError
             raise kind(f"{what}: the model registry answered {error.error_code}: {error.message}") from error
         except OSError as error:
@@ -243,38 +258,6 @@ def reconcile(registry: Registry, ledger: pl.DataFrame, model_name: str) -> Reco
     return "moved"
 
 
-def _mlflow() -> Any:
-    """MLflow, imported late, told to unpickle nothing, to phone nobody and to give up soon."""
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "2"
-    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "5"
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    return importlib.import_module("mlflow")
-
-
-def _flavour() -> Any:
-    """MLflow's XGBoost flavour; importing it makes MLflow warn about type hints of its own, which is no news here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
-        importlib.import_module("mlflow.pyfunc")
-        return importlib.import_module("mlflow.xgboost")
-
-
-def _probe(uri: str) -> None:
-    """Touch the database once: MLflow itself would knock ten times, for over a minute and a half."""
-    if not uri.startswith("postgresql"):
-        return
-    sqlalchemy = importlib.import_module("sqlalchemy")
-    engine = sqlalchemy.create_engine(
-        uri, poolclass=sqlalchemy.pool.NullPool, connect_args={"connect_timeout": _CONNECT_S}
-    )
-    try:
-        engine.connect().close()
-    except sqlalchemy.exc.OperationalError as error:
-        raise TransientError(f"connected to the registry's database: {error.orig!r}; is PostgreSQL running?") from error
-
-
 def _version(entity: Any) -> RegisteredVersion:
     tags = dict(entity.tags)
     return RegisteredVersion(
@@ -292,93 +275,15 @@ def _version(entity: Any) -> RegisteredVersion:
 def _registered_model(client: Any, model_name: str) -> Any | None:
     try:
         return client.get_registered_model(model_name)
-    except _mlflow().exceptions.MlflowException as error:
+    except mlflow().exceptions.MlflowException as error:
         if error.error_code != _ABSENT:
             raise
         return None
 
 
-def _ensure_registered_model(client: Any, model_name: str) -> None:
-    if _registered_model(client, model_name) is None:
+def _ensure_registered_model(client: Any, run: TrainingRun) -> None:
+    if _registered_model(client, run.model_name) is None:
         client.create_registered_model(
-            model_name,
-            description="What becomes of a pool. The alias `champion` follows the hash-chained `deployments` table.",
+            run.model_name,
+            description=f"{run.kind.purpose} The alias `champion` follows the hash-chained `deployments` table.",
         )
-
-
-def _close_unfinished(client: Any, experiment_id: str, run: TrainingRun, registered: set[str]) -> None:
-    """Mark what a killed process left behind: finished if its version exists, killed if not."""
-    told = f"attributes.status = 'RUNNING' and tags.model_sha256 = '{run.model_sha256}'"
-    for left in client.search_runs([experiment_id], told):
-        if left.data.tags.get("training_set_id") == run.training_set_id:
-            is_done = left.info.run_id in registered
-            client.set_terminated(left.info.run_id, "FINISHED" if is_done else "KILLED")
-
-
-@contextmanager
-def _closing(client: Any, run_id: str) -> Iterator[None]:
-    """The run ends as FINISHED, or as FAILED where an error came."""
-    status = "FAILED"
-    try:
-        yield
-        status = "FINISHED"
-    finally:
-        client.set_terminated(run_id, status)
-
-
-def _log_model(client: Any, experiment_id: str, created: Any, run: TrainingRun, tmp: Path) -> Any:
-    """Log the model natively, in MLflow's XGBoost flavour, its file being our bytes; returns the logged model."""
-    mlflow, run_id = _mlflow(), created.info.run_id
-    logged = client.create_logged_model(
-        experiment_id, name=run.model_name, source_run_id=run_id, tags=run.identity, model_type="classifier"
-    )
-    folder = tmp / "model"
-    _flavour().save_model(
-        parse_booster(run),
-        str(folder),
-        mlflow_model=mlflow.models.Model(run_id=run_id, model_id=logged.model_id),
-        signature=_signature(run),
-        conda_env=_environment(),
-        model_format="ubj",
-    )
-    (folder / MODEL_FILE).write_bytes(run.model_bytes)
-    client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [mlflow.entities.LoggedModelOutput(logged.model_id, 0)])
-    return logged
-
-
-def _signature(run: TrainingRun) -> Any:
-    types = _mlflow().types
-    return _mlflow().models.ModelSignature(
-        inputs=types.Schema([types.ColSpec("double", name) for name in run.feature_names]),
-        outputs=types.Schema([types.ColSpec("double", f"p_{name}") for name in run.classes]),
-    )
-
-
-def _environment() -> dict[str, object]:
-    """What loads the model elsewhere, said outright: MLflow would start a process to guess it."""
-    pins = [f"{name}=={installed(name)}" for name in ("mlflow", "numpy", "pandas", "scikit-learn")]
-    pins.append(f"xgboost=={importlib.import_module('xgboost').__version__}")
-    return {"name": "poolcast", "channels": ["conda-forge"], "dependencies": ["python=3.12", "pip", {"pip": pins}]}
-
-
-def _log_figures(client: Any, created: Any, model_id: str, run: TrainingRun) -> None:
-    """Parameters, metrics (on the run and on the model) and the training set, stamped with the run's own start."""
-    entities, run_id, stamp = _mlflow().entities, created.info.run_id, created.info.start_time
-    params = [entities.Param(key, str(value)) for key, value in run.params.items()]
-    for batch in batched(params, _PARAMS_A_BATCH):
-        client.log_batch(run_id, params=list(batch))
-    client.log_batch(
-        run_id, metrics=[entities.Metric(k, v, stamp, 0, model_id=model_id) for k, v in run.metrics.items()]
-    )
-    trained_on = entities.Dataset(
-        name="training_sets",
-        digest=run.training_set_id[:36],
-        source_type="delta",
-        source=json.dumps({"training_set_id": run.training_set_id}),
-        schema=json.dumps({"mlflow_colspec": _signature(run).inputs.to_dict()}),
-        profile=json.dumps(dict(run.dataset)),
-    )
-    context = entities.InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, [entities.DatasetInput(trained_on, [context])])

@@ -1,25 +1,22 @@
-"""What a training hands to the registry, and the card that a reviewer reads.
+"""What a training hands to the registry.
 
-Belongs here: `TrainingRun`, its checks, its files and its description in Markdown. Stays out: MLflow, training itself.
+Belongs here: `TrainingRun`, its checks and its files. Stays out: MLflow (`registry`, `logbook`), training itself, and
+the card that a reviewer reads (`card`).
 """
 
 import hashlib
-import importlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from pipeline.errors import InputError
+from pipeline.promotion.kinds import Kind
 
-MAX_DESCRIPTION: Final = 5_000
-"""Characters that MLflow's database keeps of a version's description."""
-_MAX_METRICS: Final = 30
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _METRIC: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,249}")
 
@@ -32,18 +29,20 @@ class TrainingRun:
 
     Attributes:
         model_name: the registered model it becomes a version of.
-        model_bytes: the booster in XGBoost's own UBJSON, as `Booster.save_raw("ubj")` gives it.
+        model_bytes: the model file, as its kind says.
         model_sha256: SHA-256 of `model_bytes`.
         training_set_id: the frozen training set.
         feature_set: hash of the features' names and formulas.
         code_version: of the code that trained it.
         feature_names: the model's inputs, in order.
-        classes: the outcomes its probabilities stand for, in order.
+        kind: what the file is and what the model puts out.
         params: hyper-parameters and whatever else was chosen.
         metrics: finite figures; the most telling first, the card shows the first 30.
         tables: name -> frame without nested columns; kept as CSV.
         plots: name -> PNG.
         dataset: the training set in a few scalars (rows, pools, first and last decision, source).
+        dataset_table: the table that has the training set's row.
+        example: a few rows of inputs, for whoever wants to try a forecaster in MLflow; None: no example is kept.
         tags: anything else to search runs by.
         run_name: what the run is called in MLflow.
 
@@ -59,12 +58,14 @@ class TrainingRun:
     feature_set: str
     code_version: str
     feature_names: tuple[str, ...]
-    classes: tuple[str, ...]
+    kind: Kind
     params: Mapping[str, Scalar]
     metrics: Mapping[str, float]
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
     plots: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     dataset: Mapping[str, Scalar] = field(default_factory=dict)
+    dataset_table: str = "training_sets"
+    example: pl.DataFrame | None = field(default=None, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
     run_name: str = "training"
 
@@ -95,23 +96,6 @@ class TrainingRun:
         }
 
 
-def parse_booster(run: TrainingRun) -> Any:
-    """The booster of a run; raises InputError where it is none, or has other inputs or outputs than the run says."""
-    xgboost = importlib.import_module("xgboost")
-    booster = xgboost.Booster()
-    try:
-        booster.load_model(bytearray(run.model_bytes))
-        n_classes = int(json.loads(booster.save_config())["learner"]["learner_model_param"]["num_class"])
-    except xgboost.core.XGBoostError as error:
-        raise InputError(f"registered {run.model_name!r}: {len(run.model_bytes)} bytes are no booster") from error
-    if tuple(booster.feature_names or ()) != tuple(run.feature_names) or n_classes != len(run.classes):
-        raise InputError(
-            f"registered {run.model_name!r}: the booster takes {booster.feature_names!r} and tells {n_classes} classes"
-            f" apart, the run says {run.feature_names!r} and {run.classes!r}"
-        )
-    return booster
-
-
 def write_files(run: TrainingRun, folder: Path) -> Path:
     """`tables/NAME.csv` and `plots/NAME.png`, which MLflow's pages show as tables and pictures."""
     for name, frame in run.tables.items():
@@ -122,36 +106,3 @@ def write_files(run: TrainingRun, folder: Path) -> Path:
         (folder / "plots" / f"{name}.png").write_bytes(png)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def describe(run: TrainingRun) -> str:
-    """The version's card in Markdown, at most 5,000 characters: what it is, what it is worth, how to check it."""
-    head = [
-        f"### {_cell(run.model_name)}, trained on set `{_cell(run.training_set_id[:12])}`",
-        f"Gives one probability for each of {len(run.classes)} outcomes: {_cell(', '.join(run.classes))}.",
-        "",
-        "**Before you promote it**: read its rows in the `comparisons` table and `plots/` of its run. Moving the"
-        " champion alias by hand does not last: the alias follows the `deployments` ledger.",
-    ]
-    shown = dict(list(run.metrics.items())[:_MAX_METRICS])
-    parts = [
-        head,
-        _table("Metrics, out of sample", {name: f"{value:.4g}" for name, value in shown.items()}),
-        _table("Training set", run.dataset),
-        _table("Made from", run.identity),
-        _table("Parameters", run.params),
-        [f"**{len(run.feature_names)} features**: {_cell(', '.join(run.feature_names))}"],
-    ]
-    text = "\n\n".join("\n".join(part) for part in parts if part)
-    return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 2].rstrip() + " …"
-
-
-def _table(title: str, rows: Mapping[str, object]) -> list[str]:
-    if not rows:
-        return []
-    return [f"| {title} | |", "|---|---|", *(f"| {_cell(str(k))} | {_cell(str(v))} |" for k, v in rows.items())]
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table, nor be read as a tag or a link."""
-    return re.sub(r"([\\`|<>\[\]*])", r"\\\1", " ".join(text.split()))

@@ -44,18 +44,21 @@ def judge(
     incumbent: Incumbent | None,
     known_at: datetime,
     spec: PromotionSpec,
+    n_reads: int = 1,
 ) -> Judged:
     """Compare a challenger with every baseline, and say whether it may take over.
 
     Args:
-        evaluations: predictor -> its out-of-sample predictions on the same rows (`pool`, `time`, `horizon`, `label`,
-            `p_CLASS` columns); `model` is the challenger, the others are baselines.
+        evaluations: predictor -> what it said out of sample of the same rows, in the columns that the rule's loss
+            needs (`losses`); `model` is the challenger, the others are baselines.
         baselines: those that must be there, all of them: a baseline that is missing was not beaten.
         version: the challenger's version in the registry.
         source: what the challenger learned from.
         incumbent: the champion; None while there is none.
         known_at: when the verdict is reached, UTC.
         spec: the gate's numbers.
+        n_reads: how often a model was evaluated on these rows; more than once is told in the verdict, as no interval
+            knows of the others.
 
     Raises:
         InputError: the predictions of a baseline or of the model are not there.
@@ -84,6 +87,8 @@ def judge(
     if verdict.is_promoted and incumbent is not None:
         replaced = f"; replaces version {incumbent.version}, which learned from {incumbent.source}"
         verdict = replace(verdict, reason=verdict.reason + replaced)
+    if not barred and n_reads > 1:
+        verdict = replace(verdict, reason=f"{verdict.reason}; models were evaluated {n_reads} times on these rows")
     return Judged(verdict, pl.concat(rows) if rows else COMPARISONS.empty())
 
 

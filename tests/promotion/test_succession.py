@@ -29,11 +29,20 @@ def said(confidence: float) -> pl.DataFrame:
     )
 
 
-def judged(source: str = "recording:a", incumbent: Incumbent | None = None, model: float = 0.9) -> Judged:
+def judged(
+    source: str = "recording:a", incumbent: Incumbent | None = None, model: float = 0.9, n_reads: int = 1
+) -> Judged:
     evaluations = {"model": said(model), "prior": said(0.5), "rule": said(0.6)}
     return judge(
-        evaluations, baselines=BASELINES, version=3, source=source, incumbent=incumbent, known_at=NOW, spec=SPEC
-    )
+        evaluations, baselines=BASELINES, version=3, source=source, incumbent=incumbent, known_at=NOW, spec=SPEC,
+        n_reads=n_reads,
+    )  # fmt: skip
+
+
+def test_a_last_block_that_was_looked_at_before_is_told_in_the_verdict() -> None:
+    assert "evaluated" not in judged().verdict.reason
+    assert judged(n_reads=3).verdict.reason.endswith("; models were evaluated 3 times on these rows")
+    assert "evaluated 3 times" in judged(model=0.55, n_reads=3).verdict.reason
 
 
 def test_the_first_champion_beats_every_baseline() -> None:

@@ -4,7 +4,9 @@ import polars as pl
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.promotion.run import MAX_DESCRIPTION, TrainingRun, describe
+from pipeline.promotion.card import MAX_DESCRIPTION, describe
+from pipeline.promotion.kinds import Classifier
+from pipeline.promotion.run import TrainingRun
 
 
 def a_run(**other) -> TrainingRun:
@@ -16,7 +18,7 @@ def a_run(**other) -> TrainingRun:
         "feature_set": "fs",
         "code_version": "c",
         "feature_names": ("age_hours", "reserve_usd"),
-        "classes": ("RUG", "STABLE"),
+        "kind": Classifier(("RUG", "STABLE")),
         "params": {"max_depth": 4},
         "metrics": {"log_loss": 1.25},
         "dataset": {"n_pools": 40},
