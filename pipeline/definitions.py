@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    bin_health,
     bins,
     checks,
     features,
@@ -20,6 +21,7 @@ from assets import (
     predictions,
     promotion,
     reports,
+    returns,
     snapshots,
     upkeep,
 )
@@ -34,7 +36,12 @@ from sensors import collection as collection_watch
 from sensors import labels as label_watch
 
 STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictions)
-TABLE_OF = {"qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments"}
+BESIDE = {bin_health: "bins", returns: "models"}
+"""Modules that hold more assets of a stage."""
+TABLE_OF = {
+    "qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments",
+    "return_dataset": "return_datasets", "return_champion": "deployments",
+}  # fmt: skip
 """The table an asset writes, where the two have different names."""
 
 TOLD = ("answers", "raw_pools", "tokens", "trades", "raw_candles")
@@ -43,7 +50,9 @@ FAMILIES = tuple(target.name for target in FAMILY_TABLES.values())
 COLLECTION = (*TOLD, "pools", "candles", "snapshots", *FAMILIES, "features")
 MATURING = ("labels", "market_labels")
 REPORTS = ("features_report", "labels_report")
-TRAINING = ("training_set", "outcome_model", "champion", "predictions")
+EXPORT = ("qlib_bins", "qlib_health")
+RETURNS = ("return_dataset", "return_model", "return_champion")
+TRAINING = ("training_set", "outcome_model", "champion", "predictions", *EXPORT, *RETURNS)
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 ADDED = "with every collection; what was told once is added once and stays"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"
@@ -56,13 +65,17 @@ CADENCE = {
     "market_labels": "every hour, for the last day",
     "labels": "every hour, for the last day: a label goes on changing until its longest horizon has passed",
     **dict.fromkeys(REPORTS, "every morning, and whenever somebody asks"),
-    "qlib_bins": "when somebody asks; an export that would be the same is not written again",
+    **dict.fromkeys(EXPORT, "every hour, before every training, and on demand; only what is new is written"),
 }
 KINDS = {
     **{name: {"polars", "deltalake"} for name in (*COLLECTION, *MATURING, "reserves")},
     "answers": {"http", "deltalake"},
     **{name: {"polars", "matplotlib"} for name in REPORTS},
     "qlib_bins": {"qlib"},
+    "qlib_health": {"qlib", "matplotlib"},
+    "return_dataset": {"qlib", "deltalake"},
+    "return_model": {"qlib", "lightgbm", "mlflow"},
+    "return_champion": {"mlflow", "deltalake"},
     "training_set": {"polars", "deltalake"},
     "outcome_model": {"xgboost", "mlflow"},
     "champion": {"mlflow", "deltalake"},
@@ -79,10 +92,13 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         for stage in STAGES
         for asset in dg.load_assets_from_modules([stage], group_name=stage.__name__.rpartition(".")[2])
     ]
+    assets += [
+        asset for module, stage in BESIDE.items() for asset in dg.load_assets_from_modules([module], group_name=stage)
+    ]
     assets += dg.load_assets_from_modules([reports])
     return dg.Definitions(
         assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
-        asset_checks=dg.load_asset_checks_from_modules([checks, freshness]),
+        asset_checks=dg.load_asset_checks_from_modules([checks, freshness, bin_health, returns]),
         jobs=[
             dg.define_asset_job(
                 "loop",
@@ -114,6 +130,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
                 description="Freezes a training set, trains and evaluates a model, lets the gate decide.",
             ),
             dg.define_asset_job(
+                "export",
+                dg.AssetSelection.assets(*EXPORT),
+                executor_def=dg.in_process_executor,
+                description="Adds to the QLib bins what is new, and checks them.",
+            ),
+            dg.define_asset_job(
                 "report",
                 dg.AssetSelection.assets(*REPORTS),
                 executor_def=dg.in_process_executor,
@@ -130,6 +152,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         schedules=[
             clockwork.every_five_minutes,
             clockwork.every_hour,
+            clockwork.every_hour_export,
             clockwork.every_morning,
             clockwork.every_night,
             clockwork.every_quarter_hour,

@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline.lake import Lake
 from pipeline.models.records import as_interchange, last_block, nested
+from pipeline.models.return_records import rank_ics
 from pipeline.models.spec import TrainingSpec
 from pipeline.pools.recording import Recording
 from pipeline.pools.shelf import Shelf, Told
@@ -24,7 +25,16 @@ from pipeline.pools.spec import PoolsSpec, SimulationSpec
 from pipeline.promotion.ledger import current_champion
 from pipeline.replay import replay
 from pipeline.runs import Finished
-from pipeline.tables import DEPLOYMENTS, EVALUATIONS, FAMILY_TABLES, FIGURES, LABELS, QUARANTINE, TABLES
+from pipeline.tables import (
+    DEPLOYMENTS,
+    EVALUATIONS,
+    FAMILY_TABLES,
+    FIGURES,
+    LABELS,
+    QUARANTINE,
+    RETURN_FIGURES,
+    TABLES,
+)
 
 SEED = 7
 SIMULATION = SimulationSpec()
@@ -33,12 +43,12 @@ STEPS = {
     "snapshots": ("snapshots",),
     "features": (*(target.name for target in FAMILY_TABLES.values()), "features"),
     "labels": ("market_labels", "labels"),
-    "bins": ("qlib_bins",),
-    "models": ("training_set", "outcome_model"),
-    "promotion": ("champion",),
+    "bins": ("qlib_health", "qlib_bins"),
+    "models": ("return_dataset", "return_model", "training_set", "outcome_model"),
+    "promotion": ("return_champion", "champion"),
     "predictions": ("predictions",),
 }
-"""The assets of each stage."""
+"""The assets of each stage; what the last one said of skipped rows and hours stands for the stage."""
 COUNTED = {"models": "evaluations", "promotion": "comparisons"}
 """The table whose rows count for a stage, where it has not the stage's name; for bins it is the bars."""
 
@@ -103,6 +113,7 @@ def build_report(lake: Lake, recording: Recording, replayed: Finished) -> dict[s
         },
         "baselines": by_predictor,
         "champion": _champion(lake, replayed),
+        "returns": _returns(lake, replayed),
     }
 
 
@@ -156,6 +167,24 @@ def _champion(lake: Lake, replayed: Finished) -> dict[str, Any]:
         "sha256": in_charge.model_sha256 if in_charge else None,
         "since": in_charge.known_at if in_charge else None,
         "challenger_version": verdict["challenger_version"],
+        "verdict": verdict["verdict"],
+    }
+
+
+def _returns(lake: Lake, replayed: Finished) -> dict[str, Any]:
+    """What came of the return forecasts: the kind chosen for each horizon, its rank IC, the verdict; or why nothing."""
+    said = replayed.metadata["return_model"]
+    if "skipped" in said:
+        return {"skipped": said["skipped"]}
+    verdict = replayed.metadata["return_champion"]
+    return {
+        "version": said["version"],
+        "sha256": said["model_sha256"],
+        "chosen": said["chosen"],
+        "last_block": rank_ics(
+            lake.scan(RETURN_FIGURES).filter(pl.col("model_sha256") == said["model_sha256"]).collect()
+        ),
+        "champion_version": verdict["champion_version"],
         "verdict": verdict["verdict"],
     }
 

@@ -1,4 +1,4 @@
-"""What runs by the clock: collection, labels, freshness, upkeep, training."""
+"""What runs by the clock: collection, labels, bins, freshness, upkeep, training."""
 
 from datetime import datetime
 
@@ -58,6 +58,19 @@ def every_hour(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Cl
     del context
     hour = floor(clock.now(), HOUR)
     return dg.RunRequest(tags=range_tags(Span(hour - MATURING, hour + HOUR)))
+
+
+@dg.schedule(
+    job_name="export",
+    cron_schedule="17 * * * *",
+    execution_timezone="UTC",
+    description="Adds to the QLib bins what is new, and checks them, 17 past every hour. Off until you switch it on.",
+)
+def every_hour_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Adds to the QLib bins what is new, and checks them. Off until somebody switches it on."""
+    if is_under_way(context.instance, "export"):
+        return dg.SkipReason("the export before is still under way")
+    return dg.RunRequest()
 
 
 @dg.schedule(

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.cli.bins import bins
 from pipeline.cli.features import features
 from pipeline.cli.labels import labels
 from pipeline.cli.lake import lake
@@ -39,6 +40,7 @@ app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
 app.add_typer(features, name="features")
 app.add_typer(labels, name="labels")
+app.add_typer(bins, name="bins")
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
 app.add_typer(promotion, name="promotion")
@@ -202,8 +204,9 @@ def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if ledger.is_empty():
         out.print("Nobody is in charge.")
     else:
-        last = ledger.row(-1, named=True)
-        out.print(f"Version {last['version']} of {last['model_name']} is in charge. The ledger, row by row:")
+        for last in ledger.unique("model_name", keep="last", maintain_order=True).iter_rows(named=True):
+            out.print(f"Version {last['version']} of {last['model_name']} is in charge.")
+        out.print("The ledger, row by row:")
     for row in ledger.iter_rows(named=True):
         moved = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']}"
         out.print(f"{moved} of {row['model_name']} by {row['actor']}: {row['reason']}", markup=False)
@@ -239,6 +242,7 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     out.print(
         f"Champion: {who}. Verdict on version {champion['challenger_version']}: {champion['verdict']}.", markup=False
     )
+    _show_returns(report["returns"])
     if report["quarantined"]:
         refused = ", ".join(f"{reason} {n:,}" for reason, n in report["quarantined"].items())
         out.print(f"Records refused or mended, kept in quarantine: {refused}", markup=False)
@@ -246,6 +250,19 @@ def show_report(report: dict[str, Any], path: Path) -> None:
         f"{report['wall_seconds']:.0f} s, {report['peak_rss_bytes'] / 2**30:.2f} GiB at most. Report: {path}",
         markup=False,
     )
+
+
+def _show_returns(told: dict[str, Any]) -> None:
+    """What came of the return forecasts."""
+    from pipeline.models.records import as_text
+
+    if "skipped" in told:
+        out.print(f"Return forecasts: none, {told['skipped']}.", markup=False)
+        return
+    shown = ", ".join(f"{horizon} rank IC {as_text(figure)}" for horizon, figure in told["last_block"].items())
+    in_charge = told["champion_version"]
+    who = "nobody is in charge" if in_charge == "none" else f"version {in_charge} is in charge"
+    out.print(f"Return forecasts: {told['chosen']}; {shown}. {who}: {told['verdict']}.", markup=False)
 
 
 def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
@@ -262,18 +279,21 @@ def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
 
 def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
     table = RichTable(
+        "model",
         "version",
         "against",
         "pools",
-        "gain in log loss",
+        "judged by",
+        "gain",
         "95 % interval",
         "passed",
-        title="Comparisons; the unit is the pool, log losses are means over pools",
+        title="Comparisons; the unit is the pool, losses are means over pools",
     )
     for row in rows:
         interval = f"{row['gain_low_pct']:.1f} to {row['gain_high_pct']:.1f} %"
         gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
-        table.add_row(str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}", gain, interval, passed)
+        who = (row["model_name"], str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}")
+        table.add_row(*who, row["loss"].replace("_", " "), gain, interval, passed)
     return table
 
 

@@ -24,8 +24,8 @@ from pipeline.tables import OUTCOMES, TABLES
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-VERSIONED = ("lake_versions", "lake_version", "n_last_block_reads")
-"""What may differ after a kill: numbers of commits, and how often the last block was looked at."""
+VERSIONED = ("lake_versions", "lake_version", "n_last_block_reads", "seconds")
+"""What may differ after a kill: numbers of commits, how often the last block was looked at, how long an export took."""
 
 
 def command(*arguments: str) -> list[str]:
@@ -104,15 +104,36 @@ def test_the_evaluation_is_the_newest_pools_and_later_than_everything_the_model_
 def test_the_champion_is_the_evaluated_model_or_there_is_a_reason(first: tuple[Path, dict[str, Any]]) -> None:
     data_dir, report = first
     status = json.loads(run("promotion", "status", "--data-dir", str(data_dir), "--json").stdout)
-    beaten = all(c["is_passed"] for c in status["comparisons"])
-    assert len(status["comparisons"]) == 3
-    assert len(status["deployments"]) == int(beaten)
+    compared = [c for c in status["comparisons"] if c["model_name"] == "pool-outcome"]
+    moves = [d for d in status["deployments"] if d["model_name"] == "pool-outcome"]
+    beaten = all(c["is_passed"] for c in compared)
+    assert len(compared) == 3
+    assert len(moves) == int(beaten)
     if beaten:
-        assert status["deployments"][0]["model_sha256"] == report["model"]["sha256"]
+        assert moves[0]["model_sha256"] == report["model"]["sha256"]
         assert report["champion"]["version"] == report["model"]["version"]
     else:
         assert report["champion"]["version"] is None
         assert "does not beat" in report["champion"]["verdict"]
+
+
+def test_the_forecaster_is_in_charge_or_there_is_a_reason(first: tuple[Path, dict[str, Any]]) -> None:
+    data_dir, report = first
+    told = report["returns"]
+    status = json.loads(run("promotion", "status", "--data-dir", str(data_dir), "--json").stdout)
+    compared = [c for c in status["comparisons"] if c["model_name"] == "pool-return"]
+    assert {c["opponent"] for c in compared} == {f"baseline:{b}" for b in ("no_forecast", "reversal", "momentum")}
+    assert {c["loss"] for c in compared} == {"squared_error"}
+    in_charge = str(told["version"]) if all(c["is_passed"] for c in compared) else "none"
+    assert str(told["champion_version"]) == in_charge
+    assert set(told["last_block"]) == {"1h", "24h"}
+    said = tables(data_dir)["return_evaluations"].filter(pl.col("predictor") == "model")
+    assert set(said["model_sha256"]) == {told["sha256"]}
+    hour = said.filter(pl.col("horizon_hours") == 1).group_by("event_time").agg(
+        pl.corr("forecast", "target", method="spearman").alias("ic"), pl.len()
+    )  # fmt: skip
+    ics = hour.filter(pl.col("len") >= 10)["ic"].drop_nans().drop_nulls()
+    assert told["last_block"]["1h"]["value"] == pytest.approx(ics.mean(), abs=0.02)
 
 
 def test_a_second_run_computes_no_hour_again_and_ends_with_the_same_model(first: tuple[Path, dict[str, Any]]) -> None:
@@ -164,7 +185,14 @@ def test_lost_evidence_and_predictions_of_the_last_block_are_made_again(first: t
 
 @pytest.mark.parametrize(
     ("step", "delay"),
-    [("reserves", 0.3), ("labels", 0.5), ("outcome_model", 4.0), ("champion", 0.4)],
+    [
+        ("reserves", 0.3),
+        ("labels", 0.5),
+        ("qlib_bins", 0.5),
+        ("return_model", 4.0),
+        ("outcome_model", 4.0),
+        ("champion", 0.4),
+    ],
 )
 def test_killed_at_a_stage_and_started_again_it_ends_like_an_undisturbed_run(
     first: tuple[Path, dict[str, Any]], server_folder: Path, step: str, delay: float
