@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import threadpool_limits
 
 from pipeline.errors import InputError, UsageError
 from pipeline.models.returns.expressions import MOMENTUM_FEATURE, REVERSAL_FEATURE, expressions
