@@ -147,14 +147,14 @@ def load_returns(model_bytes: bytes) -> ReturnModel:
         if content["format"] != FORMAT:
             raise ValueError(f"expected the form {FORMAT!r}, found {str(content['format'])[:80]!r}")
         features = features_of(content["features"])
-        horizons = {hours: _horizon(said, len(features)) for hours, said in horizons_of(content).items()}
         until = datetime.fromisoformat(content["learned_until"])
         if until.utcoffset() != timedelta(0):
             raise ValueError(f"learned until {content['learned_until']!r}, expected a time in UTC")
-        return ReturnModel(
-            text(content["model_name"]), text(content["dataset_id"]), text(content["source"]),
-            until, text(content["spec_sha256"]), features, horizons,
-        )  # fmt: skip
+        name, dataset_id, source, spec_sha256 = (
+            text(content[field]) for field in ("model_name", "dataset_id", "source", "spec_sha256")
+        )
+        horizons = {hours: _horizon(said, len(features)) for hours, said in horizons_of(content).items()}
+        return ReturnModel(name, dataset_id, source, until, spec_sha256, features, horizons)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as e:
         start, why = model_bytes[:40], repr(e)[:300]
         raise RegistryError(

@@ -161,12 +161,22 @@ WRONG_ENSEMBLE: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = 
     "a negative weight": lambda c, h: h["members"][0].update(weights=[3, -1]),
     "a weight less": lambda c, h: h["members"][0]["weights"].pop(),
     "no sub-models": lambda c, h: h["members"][0].update(members=[], weights=[]),
+    "trees without an end": lambda c, h: (m := h["members"][0]["members"][0]).update(
+        trees=m["trees"].replace("end of trees", "more")
+    ),
     "a child out of range": trees("left_child", "99"),
 }
 
 
+@pytest.fixture
+def no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test where a native parser would be asked, which could end the process."""
+    monkeypatch.setattr(portable, "answer", lambda *_: pytest.fail("a native parser was asked"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.usefixtures("no_parser")
 def test_a_file_that_is_no_model_is_refused(files: dict[str, bytes], kind: str, wrong: str) -> None:
     with pytest.raises(RegistryError, match="cannot read a return model"):
         load_returns(changed(files[kind], WRONG[wrong]))
@@ -176,6 +186,7 @@ def test_a_file_that_is_no_model_is_refused(files: dict[str, bytes], kind: str, 
     ("kind", "wrong"),
     [*(("linear", name) for name in WRONG_LINEAR), *(("double_ensemble", name) for name in WRONG_ENSEMBLE)],
 )
+@pytest.mark.usefixtures("no_parser")
 def test_a_member_that_is_none_of_its_kind_is_refused(files: dict[str, bytes], kind: str, wrong: str) -> None:
     change = (WRONG_LINEAR | WRONG_ENSEMBLE)[wrong]
     with pytest.raises(RegistryError, match="cannot read a return model"):
@@ -194,11 +205,11 @@ def test_a_member_that_is_none_of_its_kind_is_refused(files: dict[str, bytes], k
         *(("xgboost", *at) for at in (("tree_info", "1"), ("split_conditions", "1e999"), ("base_weights", "NaN"))),
     ],
 )
+@pytest.mark.usefixtures("no_parser")
 def test_trees_that_a_native_parser_would_stumble_over_never_reach_it(
-    files: dict[str, bytes], kind: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, bytes], kind: str, name: str, value: str
 ) -> None:
     forgery = changed(files[kind], trees(name, value))
-    monkeypatch.setattr(portable, "answer", lambda *_: pytest.fail("a native parser was asked"))
     with pytest.raises(RegistryError, match="cannot read a return model"):
         load_returns(forgery)
 
