@@ -26,10 +26,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 VERSIONED = (
     "lake_versions", "lake_version", "n_last_block_reads", "seconds", "fingerprint", "mode", "reason", "n_days",
-    "range_start", "range_end", "n_bars", "n_files_written", "n_instruments_changed",
+    "range_start", "range_end", "n_bars", "n_files_written", "n_instruments_changed", "row_hash", "previous_hash",
 )  # fmt: skip
 """What may differ after a kill: numbers of commits, the name a lake gave its table, how often the last block was looked
-at, and what an export had left to do and how long it took; what it ended with may not."""
+at (which a verdict tells, and the ledger's hashes cover), and what an export had left to do and how long it took; what
+it ended with may not."""
 
 
 def command(*arguments: str) -> list[str]:
