@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.errors import InputError
 from pipeline.models.baselines import fit_baselines
 from pipeline.models.canaries import pool_numbers
-from pipeline.models.intervals import FIGURES, with_intervals
+from pipeline.models.intervals import FIGURES, Figure, with_intervals
 from pipeline.models.learner import Classes, FittedModel, Floats, Learner, Matrix, Predictor, matrix
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.plots import calibration_plot, confusion_plot, importance_plot
@@ -24,17 +24,6 @@ from pipeline.models.spec import LAST_BLOCK, MODEL, TrainingSpec
 from pipeline.models.splits import Rows, Split, last_block, walk_forward
 from pipeline.models.training_set import TrainingSet
 from pipeline.tables import OUTCOMES
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number with its interval; null where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_rows: int
-    n_pools: int
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Belongs here: resampling and the long table of figures. Stays out: the formulas 
 A pool's rows are not independent, so whole pools are drawn with replacement (Efron & Tibshirani 1993, ch. 8).
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,18 @@ FIGURES: Final = pl.Schema(
     }
 )
 """One figure: whose, on which block, at which decision age (null: all ages), its value and interval."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with its interval; null where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_rows: int
+    n_pools: int
+
 
 MIN_DEFINED_SHARE: Final = 0.95
 """An interval is given only if the figure is defined in at least this share of the resamples."""

@@ -14,6 +14,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import InputError, UsageError
+from pipeline.models.intervals import Figure
 from pipeline.models.returns.expressions import MOMENTUM_FEATURE, REVERSAL_FEATURE, expressions
 from pipeline.models.returns.kinds import competing
 from pipeline.models.returns.metrics import Panel
@@ -25,17 +26,6 @@ from pipeline.models.returns.targets import KEYS, label_end_name, return_name, s
 from pipeline.models.returns.walk import NONE, Walked, walk
 
 __all__ = ["Figure", "Tracking", "TrainedReturns", "train_returns"]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number with its interval; null where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_rows: int
-    n_pools: int
 
 
 @dataclass(frozen=True)
