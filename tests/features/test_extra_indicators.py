@@ -1,6 +1,8 @@
 """Indicators of pandas-ta by name: what they are called, that they are its own, and which of them are refused."""
 
 import math
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 
@@ -65,6 +67,18 @@ def test_values_are_those_of_pandas_ta():
             trend = pandas_ta.supertrend(one["high"], one["low"], one["close"]).iloc[:, 0]
             column = next(name for name in said.columns if name.startswith("ta_supert_"))
             np.testing.assert_array_equal(said[column].to_numpy(), trend.to_numpy(dtype=float))
+
+
+def test_pandas_is_left_as_it_was_though_pandas_ta_switches_it_for_the_whole_process():
+    code = (
+        "import pandas as pd; before = pd.options.mode.copy_on_write;"
+        "from pipeline.features.engines.extra_indicators import extra_columns;"
+        "from pipeline.features.spec import FeaturesSpec;"
+        "extra_columns(FeaturesSpec(extra_indicators=('sma',)));"
+        "assert pd.options.mode.copy_on_write == before"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_longer_bars_are_made_of_those_of_five_minutes():

@@ -183,7 +183,7 @@ def _of_one_pool(bars: pl.DataFrame, names: Iterable[str], columns: Iterable[str
 
 def _indicator(frame: Any, name: str) -> dict[str, Any]:
     """What pandas-ta makes of one pool's bars, by its own names; empty if it makes nothing."""
-    with _in_silence():
+    with _in_its_pandas():
         made = getattr(frame.ta, name)()
     if made is None:
         return {}
@@ -245,7 +245,10 @@ def _number(value: Any) -> float | None:
 
 
 def _pandas_ta() -> Any:
-    with warnings.catch_warnings():
+    import pandas as pd  # noqa: PLC0415
+
+    # Importing it switches pandas to copy on write for the whole process, under which QLib's code means other things.
+    with warnings.catch_warnings(), pd.option_context("mode.copy_on_write", pd.options.mode.copy_on_write):
         warnings.simplefilter("ignore")
         import pandas_ta  # noqa: PLC0415 - it compiles for seconds, and most runs ask for no extra indicator
 
@@ -253,9 +256,15 @@ def _pandas_ta() -> Any:
 
 
 @contextlib.contextmanager
-def _in_silence() -> Iterator[None]:
-    """pandas-ta warns of what later releases of pandas will refuse, and prints where it gives nothing."""
+def _in_its_pandas() -> Iterator[None]:
+    """pandas as pandas-ta wants it, and silent: it warns of what later releases refuse, and prints what fails."""
+    import pandas as pd  # noqa: PLC0415
+
     _pandas_ta()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        pd.option_context("mode.copy_on_write", True),
+    ):
         warnings.simplefilter("ignore")
         yield
