@@ -89,9 +89,11 @@ def test_what_follows_time_is_partitioned_by_hour() -> None:
     }  # fmt: skip
 
 
-def test_the_code_location_loads_within_three_seconds_and_without_what_is_slow_to_import(tmp_path: Path) -> None:
+def test_the_code_location_costs_little_beside_dagster_itself_and_loads_nothing_slow(tmp_path: Path) -> None:
     told = (
-        f"import sys, time, pipeline.definitions; print(time.process_time(), [m for m in {HEAVY} if m in sys.modules])"
+        "import sys, time; start = time.process_time(); import dagster; of_dagster = time.process_time() - start;"
+        "import pipeline.definitions; ours = time.process_time() - start - of_dagster;"
+        f"print(ours / of_dagster, [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", told],
@@ -101,10 +103,10 @@ def test_the_code_location_loads_within_three_seconds_and_without_what_is_slow_t
         text=True,
         check=True,
     )
-    seconds, loaded = done.stdout.split(maxsplit=1)
+    ratio, loaded = done.stdout.split(maxsplit=1)
     assert loaded.strip() == "[]"
-    # Processor seconds: the wall says more about the neighbours than about us.
-    assert float(seconds) < 3
+    # A ratio of processor seconds, about 0.85: seconds themselves say more about the neighbours than about us.
+    assert float(ratio) < 1.5
 
 
 def test_collection_is_off_and_training_is_on_until_somebody_says_otherwise() -> None:
