@@ -113,6 +113,7 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "shelf": ShelfDoor(folder=str(settings.recordings)),
         "qlib": FolderDoor(path=str(settings.qlib)),
         "return_datasets": FolderDoor(path=str(settings.return_datasets)),
+        "model_cache": FolderDoor(path=str(settings.model_cache)),
         "clock": ClockDoor(sandbox_url=settings.api.sandbox_url),
         "wall_clock": ClockDoor(),
         "source": SourceDoor(),

@@ -152,6 +152,11 @@ class Settings:
         return self.data_dir / "mlflow"
 
     @property
+    def model_cache(self) -> Path:
+        """The folder of the model files that predictions need while the registry is away."""
+        return self.data_dir / "model_cache"
+
+    @property
     def recordings(self) -> Path:
         """The folder of the registered recordings."""
         return self.data_dir / "recordings"

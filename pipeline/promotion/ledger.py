@@ -1,77 +1,75 @@
 """The ledger of deployments: who is in charge since when, and why; append-only, each row bound to the one before.
 
-Belongs here: making the next row, proving that a ledger is whole, and reading who it names. Pure, over frames.
-Stays out: where the rows rest (the lake) and the registry's alias, which follows the ledger (`registry.reconcile`).
-
-A hash chain proves that nothing inside it was changed, dropped, moved or slipped in. Alone it cannot prove that its
-last rows were not cut off, nor that all of it was not written anew: for that, `verify` takes a `head`, the hash of a
-row that somebody else remembers. The registry remembers it, as a tag of the registered model.
+Belongs here: making the next row, and reading who stands where. Pure, over frames. Stays out: the chain of hashes
+(`chain`), what a row does (`standing`), what none may break (`rules`), where the rows rest and how they get there
+(`moves`), and the registry's aliases, which follow the ledger (`reconciliation`).
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
-from typing import Final, Literal
 
 import polars as pl
 
 from pipeline.calendars import require_utc
-from pipeline.errors import RegistryError, UsageError
+from pipeline.errors import UsageError
+from pipeline.promotion.chain import GENESIS, row_hash, verify
+from pipeline.promotion.rules import why_refused
+from pipeline.promotion.spec import Approval
+from pipeline.promotion.standing import ALIAS_OF, Action, Alias, Deployed, standing
 from pipeline.tables import DEPLOYMENTS
 
-GENESIS: Final = "0" * 64
-"""`previous_hash` of the first row."""
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """The version that the ledger names, and the row that names it."""
-
-    model_name: str
-    version: int
-    model_sha256: str
-    sequence: int
-    known_at: datetime
-    row_hash: str
+__all__ = [
+    "GENESIS", "Action", "Alias", "Deployed", "current", "current_champion", "evidence_of", "named_comparisons",
+    "next_deployment", "row_hash", "trial_evidence", "verify",
+]  # fmt: skip
 
 
 def next_deployment(
     ledger: pl.DataFrame,
     *,
     model_name: str,
-    alias: Literal["champion"],
-    action: Literal["promote"],
+    action: Action,
     version: int,
     model_sha256: str,
     actor: str,
     reason: str,
     evidence: str,
     at: datetime,
+    approval: Approval = "none",
 ) -> pl.DataFrame:
     """The row that comes next, as a frame of `tables.DEPLOYMENTS` with one row; the ledger itself is left alone.
 
     Args:
         ledger: every row so far, in any order.
         model_name: the registered model.
-        alias: the alias that moves.
-        action: what happens.
-        version: the version the alias shall point to.
+        action: what happens; it says which alias moves.
+        version: the version it happens to.
         model_sha256: of that version's model file.
-        actor: who moves it.
-        reason: why, in words.
-        evidence: the comparisons that justify it, as JSON (`evidence_of`).
+        actor: who does it; a human is `person:NAME`.
+        reason: why, in words, on one line.
+        evidence: what justifies it, as JSON (`evidence_of`, `trial_evidence`).
         at: when, UTC.
+        approval: whether the model's rule asks for a person's approval (`PromotionSpec.approval`).
 
     Raises:
         RegistryError: the ledger is broken; a broken chain is not made longer.
-        UsageError: evidence is not JSON, or `at` is not UTC.
+        UsageError: the row would break a rule (`rules`), evidence is not JSON, `at` is not UTC, or a text is empty or
+            cannot be printed.
     """
     ledger = ledger.sort("sequence")
-    verify(ledger)
+    before = standing(ledger, model_name)
     _require_json(evidence)
-    before = current_champion(ledger, model_name)
+    _require_line("reason", reason)
+    _require_line("actor", actor)
+    refused = why_refused(
+        before, action=action, version=version, model_sha256=model_sha256, actor=actor, evidence=evidence,
+        approval=approval,
+    )  # fmt: skip
+    if refused:
+        raise UsageError(f"{action} version {version} of {model_name!r}: {refused}")
+    alias = ALIAS_OF[action]
+    pointed = before.at(alias) if alias != "none" else None
     row: dict[str, object] = {
         "sequence": ledger.height + 1,
         "known_at": require_utc(at),
@@ -79,7 +77,7 @@ def next_deployment(
         "alias": alias,
         "action": action,
         "version": version,
-        "previous_version": before.version if before else None,
+        "previous_version": pointed.version if pointed else None,
         "model_sha256": model_sha256,
         "actor": actor,
         "reason": reason,
@@ -89,64 +87,18 @@ def next_deployment(
     return pl.DataFrame([{**row, "row_hash": row_hash(row)}], schema=DEPLOYMENTS.schema)
 
 
-def row_hash(row: Mapping[str, object]) -> str:
-    """SHA-256 over every column of a row but `row_hash`, as canonical JSON.
-
-    Canonical: keys sorted, no spaces, ASCII, times in ISO 8601 UTC to the microsecond, null as `null`.
-
-    >>> one = row_hash({"sequence": 1, "previous_version": None})
-    >>> one == hashlib.sha256(b'{"previous_version":null,"sequence":1}').hexdigest()
-    True
-    """
-    told = {k: v.isoformat(timespec="microseconds") if isinstance(v, datetime) else v for k, v in row.items()}
-    told.pop("row_hash", None)
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
-
-
-def verify(ledger: pl.DataFrame, *, head: str | None = None) -> None:
-    """Prove that the ledger is whole and in order, or say where it is not.
-
-    Args:
-        ledger: rows in order of `sequence`: a lake keeps no order, so sort what was read before.
-        head: a `row_hash` that somebody else remembers; the ledger must hold it. None: only the chain is checked.
-
-    Raises:
-        RegistryError: it has not the columns of `tables.DEPLOYMENTS`, a row is not what was written, is missing, moved
-            or slipped in (the message names the first), or `head` is not in it.
-    """
-    if ledger.schema != DEPLOYMENTS.schema:
-        raise RegistryError(f"verified the ledger: expected columns {DEPLOYMENTS.schema!r}, found {ledger.schema!r}")
-    previous = GENESIS
-    for place, row in enumerate(ledger.iter_rows(named=True), start=1):
-        broken = _fault(row, place, previous)
-        if broken:
-            raise RegistryError(
-                f"verified the ledger: row {place} (sequence {row['sequence']!r}) {broken}. Somebody changed the"
-                " deployments table; restore an older version of it and find out who"
-            )
-        previous = row["row_hash"]
-    if head is not None and head not in ledger["row_hash"]:
-        raise RegistryError(
-            f"verified the ledger: the registry remembers row {head!r}, which is not among its {ledger.height} rows;"
-            " rows were cut off its end, or it was written anew: restore an older version of the deployments table"
-        )
-
-
-def current_champion(ledger: pl.DataFrame, model_name: str) -> Deployed | None:
-    """The version the ledger names as champion of `model_name`, None if it never named one.
-
-    The ledger may be in any order; it is verified first.
+def current(ledger: pl.DataFrame, model_name: str, alias: Alias) -> Deployed | None:
+    """The version the ledger (in any order) puts at `alias` of `model_name`, None where it puts nobody.
 
     Raises:
         RegistryError: the ledger is broken.
     """
-    ledger = ledger.sort("sequence")
-    verify(ledger)
-    moves = ledger.filter((pl.col("model_name") == model_name) & (pl.col("alias") == "champion"))
-    if not moves.height:
-        return None
-    last = moves.row(-1, named=True)
-    return Deployed(**{name: last[name] for name in Deployed.__dataclass_fields__})
+    return standing(ledger, model_name).at(alias)
+
+
+def current_champion(ledger: pl.DataFrame, model_name: str) -> Deployed | None:
+    """The version the ledger names as champion of `model_name`, None if it never named one; see `current`."""
+    return current(ledger, model_name, "champion")
 
 
 def evidence_of(comparisons: pl.DataFrame) -> str:
@@ -154,20 +106,37 @@ def evidence_of(comparisons: pl.DataFrame) -> str:
 
     Ids alone would leave the ledger mute once the comparisons are gone, so the figures stand beside them.
     """
+    return json.dumps(_figures(comparisons), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def trial_evidence(comparisons: pl.DataFrame, *, alpha: float, k: int) -> str:
+    """What lets a challenger into its trial: the comparisons it passed, its alpha, and its number in the year."""
+    told = {"alpha": alpha, "k": k, "comparisons": _figures(comparisons)}
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def named_comparisons(evidence: str) -> list[dict[str, object]]:
+    """Every comparison that a row's evidence names, with the figures that stand beside its id.
+
+    >>> named_comparisons('{"alpha":0.05,"k":1,"comparisons":[{"comparison_id":"c1","gain_pct":7.0}]}')
+    [{'comparison_id': 'c1', 'gain_pct': 7.0}]
+    >>> named_comparisons("[]")
+    []
+    """
+    return list(_named(json.loads(evidence)))
+
+
+def _named(told: object) -> Collection[dict[str, object]]:
+    if isinstance(told, list):
+        return [found for each in told for found in _named(each)]
+    if not isinstance(told, dict):
+        return []
+    return [told] if "comparison_id" in told else [found for each in told.values() for found in _named(each)]
+
+
+def _figures(comparisons: pl.DataFrame) -> list[dict[str, object]]:
     kept = ("comparison_id", "opponent", "n_pools", "gain_pct", "gain_low_pct", "gain_high_pct", "is_passed")
-    rows = comparisons.select(kept).sort("opponent", "comparison_id").to_dicts()
-    return json.dumps(rows, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _fault(row: Mapping[str, object], place: int, previous: str) -> str | None:
-    """What is wrong with a row in this place, in words; None if nothing is."""
-    if row["sequence"] != place:
-        return f"stands where sequence {place} belongs: a row was dropped, moved or slipped in"
-    if row["previous_hash"] != previous:
-        return "does not follow the row before: its previous_hash is another"
-    if row["row_hash"] != row_hash(row):
-        return "is not what was written: its cells do not give its row_hash"
-    return None
+    return comparisons.select(kept).sort("opponent", "comparison_id").to_dicts()
 
 
 def _require_json(evidence: str) -> None:
@@ -175,3 +144,9 @@ def _require_json(evidence: str) -> None:
         json.loads(evidence)
     except ValueError as error:
         raise UsageError(f"wrote a deployment: evidence must be JSON, found {evidence!r} ({error})") from error
+
+
+def _require_line(name: str, text: str) -> None:
+    """A text that a terminal and a page show as it is: no control, no change of direction, nothing invisible."""
+    if not text.strip() or not text.isprintable():
+        raise UsageError(f"wrote a deployment: {name} must be one line that can be printed, found {text!r}")

@@ -1,8 +1,8 @@
-"""The door to the model registry: versions of a model, their files, and the alias of the one in charge.
+"""The door to the model registry: versions of a model, their files, and the aliases of those who stand somewhere.
 
-Belongs here: versions and the alias, and the one place where MLflow's errors become ours; what a training leaves in
+Belongs here: versions, aliases and tags, and the one place where MLflow's errors become ours; what a training leaves in
 MLflow is written by `logbook`. Stays out: judging (`gate`) and the truth about who is in charge (`ledger`): the
-registry's alias follows the ledger, never the other way round.
+registry's aliases follow the ledger (`reconciliation`), never the other way round.
 
 No model is ever unpickled: a version is one file (`kinds`), read as bytes, and those bytes must hash to what the
 registry's tag and the ledger say before anybody parses them. The registry may be down: nothing here waits for
@@ -16,23 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import polars as pl
-
 from pipeline.errors import RegistryError, TransientError
 from pipeline.promotion.card import describe
 from pipeline.promotion.connection import mlflow, probe
 from pipeline.promotion.flavours import check_model
-from pipeline.promotion.ledger import current_champion, verify
 from pipeline.promotion.logbook import close_unfinished, logged
 from pipeline.promotion.run import TrainingRun
-from pipeline.promotion.versions import LoadedModel, RegisteredVersion, proven
+from pipeline.promotion.versions import LoadedModel, Pointers, RegisteredVersion, proven
 
 CHAMPION: Final = "champion"
 _HEAD: Final = "ledger_head"
 _DOWN: Final = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
 _ABSENT: Final = "RESOURCE_DOES_NOT_EXIST"
-
-type Reconciled = Literal["agreed", "moved", "removed", "none"]
 
 
 class Registry:
@@ -103,29 +98,45 @@ class Registry:
                 return None
             return _version(client.get_model_version(model_name, str(model.aliases[CHAMPION])))
 
-    def set_champion(self, model_name: str, version: int, *, ledger_head: str | None = None) -> None:
-        """Point the champion alias at a version, and remember the ledger's row that says so.
-
-        The caller has written the ledger before; `reconcile` does both checks and is what to call.
-        """
-        with self._asking(f"moved the champion of {model_name!r} to version {version}") as client:
-            client.set_registered_model_alias(model_name, CHAMPION, str(version))
-            if ledger_head is not None:
-                client.set_registered_model_tag(model_name, _HEAD, ledger_head)
-
-    def clear_champion(self, model_name: str) -> None:
-        """Take the champion alias away."""
-        with self._asking(f"removed the champion alias of {model_name!r}") as client:
-            client.delete_registered_model_alias(model_name, CHAMPION)
-
-    def ledger_head(self, model_name: str) -> str | None:
-        """The hash of the ledger's row that last moved the alias, as the registry remembers it."""
-        with self._asking(f"read the ledger's head of {model_name!r}") as client:
+    def pointers(self, model_name: str) -> Pointers:
+        """Where every alias of a model points, and which row of the ledger it followed last."""
+        with self._asking(f"read the aliases of {model_name!r}") as client:
             model = _registered_model(client, model_name)
-            return None if model is None else model.tags.get(_HEAD)
+        if model is None:
+            return Pointers()
+        aliases = {str(alias): int(version) for alias, version in model.aliases.items()}
+        return Pointers(aliases, model.tags.get(_HEAD))
+
+    def set_alias(self, model_name: str, alias: str, version: int) -> None:
+        """Point an alias at a version. The ledger was written before: `reconcile` is what to call."""
+        with self._asking(f"moved the alias {alias!r} of {model_name!r} to version {version}") as client:
+            client.set_registered_model_alias(model_name, alias, str(version))
+
+    def clear_alias(self, model_name: str, alias: str) -> None:
+        """Take an alias away."""
+        with self._asking(f"removed the alias {alias!r} of {model_name!r}") as client:
+            client.delete_registered_model_alias(model_name, alias)
+
+    def remember(self, model_name: str, ledger_head: str) -> None:
+        """Remember the ledger's row that the aliases follow, so that nobody can cut it off unseen."""
+        with self._asking(f"remembered the ledger's head of {model_name!r}") as client:
+            client.set_registered_model_tag(model_name, _HEAD, ledger_head)
+
+    def tag(self, model_name: str, version: int, name: str, value: str | None) -> None:
+        """Tell something of a version, for whoever looks at its page; None takes the tag away."""
+        with self._asking(f"tagged {model_name!r} version {version} with {name!r}") as client:
+            if value is None:
+                client.delete_model_version_tag(model_name, str(version), name)
+            else:
+                client.set_model_version_tag(model_name, str(version), name, value)
 
     def load(
-        self, model_name: str, version: int | Literal["champion"] = "champion", *, expected_sha256: str | None = None
+        self,
+        model_name: str,
+        version: int | Literal["champion"] = "champion",
+        *,
+        expected_sha256: str | None = None,
+        expected_feature_set: str | None = None,
     ) -> LoadedModel:
         """Read a version's model file as bytes and prove that it is the one that was registered.
 
@@ -133,6 +144,7 @@ class Registry:
             model_name: the registered model.
             version: a version, or `champion` for the one in charge.
             expected_sha256: what the ledger says; compared as well.
+            expected_feature_set: the hash of the features that the caller will feed it with; compared as well.
 
         Raises:
             RegistryError: there is no such version or file, it has no tag `model_sha256`, or the hashes differ.
@@ -148,7 +160,7 @@ class Registry:
                 f"{uri}/{entry.kind.file}", dst_path=tmp, tracking_uri=self._uri
             )
             model_bytes = Path(got).read_bytes()
-        return proven(entry, model_bytes, expected_sha256)
+        return proven(entry, model_bytes, expected_sha256, expected_feature_set)
 
     def plots(self, version: RegisteredVersion) -> dict[str, bytes]:
         """The pictures of a version's run, PNG by name; empty where it drew none.
@@ -223,53 +235,8 @@ class Registry:
             raise RegistryError(f"{what}: a file of the artifact store cannot be used: {error!r}") from error
 
 
-def reconcile(registry: Registry, ledger: pl.DataFrame, model_name: str) -> Reconciled:
-    """Make the champion alias agree with the ledger; safe to call again and again, and after any crash.
-
-    Promotion is: append `ledger.next_deployment` to the deployments table, then call this. Killed in between, the
-    ledger is one move ahead and the next call catches up; the alias is one pointer, so there are never two champions.
-    An alias set by hand is put back; one that the ledger never spoke of is removed.
-
-    Args:
-        registry: where the alias is.
-        ledger: every row of `tables.DEPLOYMENTS`, in any order.
-        model_name: the registered model.
-
-    Returns:
-        `agreed`: nothing to do; `moved`: the alias points elsewhere now; `removed`: the ledger names no champion and
-        the alias is gone; `none`: there is no champion, and none was named.
-
-    Raises:
-        RegistryError: the ledger is broken or shorter than the registry remembers, or the version it names is not in
-            the registry or has another model file. The alias is left where it was.
-    """
-    head = registry.ledger_head(model_name)
-    verify(ledger.sort("sequence"), head=head)
-    named, actual = current_champion(ledger, model_name), registry.champion(model_name)
-    if named is None:
-        if actual is None:
-            return "none"
-        registry.clear_champion(model_name)
-        return "removed"
-    if actual and (actual.version, actual.model_sha256, head) == (named.version, named.model_sha256, named.row_hash):
-        return "agreed"
-    registry.load(model_name, named.version, expected_sha256=named.model_sha256)
-    registry.set_champion(model_name, named.version, ledger_head=named.row_hash)
-    return "moved"
-
-
 def _version(entity: Any) -> RegisteredVersion:
-    tags = dict(entity.tags)
-    return RegisteredVersion(
-        model_name=entity.name,
-        version=int(entity.version),
-        run_id=entity.run_id or "",
-        model_sha256=tags.get("model_sha256", ""),
-        training_set_id=tags.get("training_set_id", ""),
-        feature_set=tags.get("feature_set", ""),
-        code_version=tags.get("code_version", ""),
-        tags=tags,
-    )
+    return RegisteredVersion.from_tags(entity.name, int(entity.version), entity.run_id or "", dict(entity.tags))
 
 
 def _registered_model(client: Any, model_name: str) -> Any | None:
@@ -285,5 +252,5 @@ def _ensure_registered_model(client: Any, run: TrainingRun) -> None:
     if _registered_model(client, run.model_name) is None:
         client.create_registered_model(
             run.model_name,
-            description=f"{run.kind.purpose} The alias `champion` follows the hash-chained `deployments` table.",
+            description=f"{run.kind.purpose} The aliases follow the hash-chained `deployments` table.",
         )

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from pipeline.errors import RegistryError
 from pipeline.promotion.kinds import Kind, kind_of
@@ -14,7 +15,10 @@ from pipeline.promotion.kinds import Kind, kind_of
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """One version in the registry; texts are empty where somebody registered it by hand and left the tag out."""
+    """One version in the registry; texts are empty where somebody registered it by hand and left the tag out.
+
+    Two are equal when they are the same version of the same bytes, whatever their tags tell of it by now.
+    """
 
     model_name: str
     version: int
@@ -23,7 +27,21 @@ class RegisteredVersion:
     training_set_id: str
     feature_set: str
     code_version: str
-    tags: Mapping[str, str] = field(repr=False)
+    tags: Mapping[str, str] = field(repr=False, compare=False)
+
+    @classmethod
+    def from_tags(cls, model_name: str, version: int, run_id: str, tags: Mapping[str, str]) -> Self:
+        """The version that these tags describe."""
+        return cls(
+            model_name,
+            version,
+            run_id,
+            model_sha256=tags.get("model_sha256", ""),
+            training_set_id=tags.get("training_set_id", ""),
+            feature_set=tags.get("feature_set", ""),
+            code_version=tags.get("code_version", ""),
+            tags=tags,
+        )
 
     @property
     def kind(self) -> Kind:
@@ -48,6 +66,14 @@ class RegisteredVersion:
         )
 
 
+@dataclass(frozen=True)
+class Pointers:
+    """Where the aliases of a model point, and the hash of the ledger's row that the registry remembers."""
+
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    ledger_head: str | None = None
+
+
 def made_from(
     versions: Iterable[RegisteredVersion], training_set_id: str, code_version: str
 ) -> RegisteredVersion | None:
@@ -70,13 +96,31 @@ class LoadedModel:
     kind: Kind
 
 
-def proven(entry: RegisteredVersion, model_bytes: bytes, expected: str | None) -> LoadedModel:
-    """The version with its file; raises RegistryError where the bytes are not what the tag and the ledger say."""
+def proven(
+    entry: RegisteredVersion, model_bytes: bytes, expected: str | None, feature_set: str | None = None
+) -> LoadedModel:
+    """The version with its file, proven to be what the tag and the ledger say, and fed with what the caller has.
+
+    Args:
+        entry: what the registry says of the version.
+        model_bytes: its file.
+        expected: the SHA-256 that the ledger says; None: only the tag is compared.
+        feature_set: the hash of the features that the caller will feed it with; None: not compared.
+
+    Raises:
+        RegistryError: one of them differs.
+    """
     found = hashlib.sha256(model_bytes).hexdigest()
     if found != entry.model_sha256 or (expected is not None and found != expected):
         raise RegistryError(
             f"loaded {entry.model_name!r} version {entry.version}: its model file hashes to {found!r}, the registry's"
             f" tag says {entry.model_sha256!r}, the ledger {expected!r}. Do not use it; find out who changed it, and"
             " promote another version"
+        )
+    if feature_set is not None and feature_set != entry.feature_set:
+        raise RegistryError(
+            f"loaded {entry.model_name!r} version {entry.version}: it was trained on the feature set"
+            f" {entry.feature_set!r}, and would be fed with {feature_set!r}. Train a version on the features of today,"
+            " or run the code of then"
         )
     return LoadedModel(entry, model_bytes, found, entry.feature_names, entry.kind)

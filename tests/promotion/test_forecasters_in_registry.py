@@ -10,7 +10,7 @@ from training_runs import a_ledger, a_run
 from pipeline.errors import InputError, RegistryError
 from pipeline.promotion.card import describe
 from pipeline.promotion.kinds import Classifier, Forecaster
-from pipeline.promotion.registry import reconcile
+from pipeline.promotion.reconciliation import reconcile
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,7 +31,7 @@ def test_mlflow_scores_a_forecaster_with_pickles_forbidden(registry, client, mod
     import mlflow
 
     version = registry.register(a_forecasting_run(model_name))
-    registry.set_champion(model_name, version.version)
+    registry.set_alias(model_name, "champion", version.version)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     uri = f"models:/{model_name}@champion"

@@ -18,7 +18,6 @@ NAMES = DEPLOYMENTS.schema.names()
 def a_move(ledger: pl.DataFrame, version: int, model_name: str = "pool-outcome", **other) -> pl.DataFrame:
     told = {
         "model_name": model_name,
-        "alias": "champion",
         "action": "promote",
         "version": version,
         "model_sha256": f"{version:064x}",

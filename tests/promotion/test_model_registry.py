@@ -8,7 +8,8 @@ from training_runs import CLASSES, FEATURES, a_ledger, a_model, a_run, model_fil
 
 from pipeline.errors import InputError, RegistryError, TransientError
 from pipeline.promotion.kinds import Classifier
-from pipeline.promotion.registry import Registry, reconcile
+from pipeline.promotion.reconciliation import reconcile
+from pipeline.promotion.registry import Registry
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +57,7 @@ def test_mlflow_itself_loads_the_model_natively_with_pickles_forbidden(registry,
     run = a_run(model_name=model_name)
     registry.register(run)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-    registry.set_champion(model_name, 1)
+    registry.set_alias(model_name, "champion", 1)
     uri = f"models:/{model_name}@champion"
     booster = mlflow.xgboost.load_model(uri)
     assert isinstance(booster, xgboost.Booster)
@@ -182,7 +183,7 @@ def test_there_is_no_champion_until_one_is_set(registry, model_name):
     assert registry.champion(model_name) is None
     with pytest.raises(RegistryError, match="no version is champion"):
         registry.load(model_name)
-    registry.set_champion(model_name, 1)
+    registry.set_alias(model_name, "champion", 1)
     assert registry.champion(model_name) == version
     assert registry.load(model_name, "champion").registered == version
 
@@ -192,7 +193,7 @@ def test_what_is_not_there_is_said_to_be_missing(registry, model_name):
     with pytest.raises(RegistryError, match="version 9"):
         registry.load(model_name, 9)
     with pytest.raises(RegistryError, match="version 9"):
-        registry.set_champion(model_name, 9)
+        registry.set_alias(model_name, "champion", 9)
 
 
 def test_the_alias_follows_the_ledger_after_a_crash_between_the_two(registry, model_name):
@@ -205,21 +206,21 @@ def test_the_alias_follows_the_ledger_after_a_crash_between_the_two(registry, mo
     assert registry.champion(model_name) == first
     assert reconcile(registry, two, model_name) == "moved"
     assert registry.champion(model_name) == second
-    assert registry.ledger_head(model_name) == two["row_hash"][-1]
+    assert registry.pointers(model_name).ledger_head == two["row_hash"][-1]
 
 
 def test_an_alias_moved_by_hand_is_put_back(registry, model_name):
     first, second = (registry.register(a_run(seed, model_name)) for seed in (0, 1))
     ledger = a_ledger(model_name, first)
     reconcile(registry, ledger, model_name)
-    registry.set_champion(model_name, second.version)
+    registry.set_alias(model_name, "champion", second.version)
     assert reconcile(registry, ledger, model_name) == "moved"
     assert registry.champion(model_name) == first
 
 
 def test_a_champion_the_ledger_never_named_is_removed(registry, model_name):
     registry.register(a_run(model_name=model_name))
-    registry.set_champion(model_name, 1)
+    registry.set_alias(model_name, "champion", 1)
     assert reconcile(registry, a_ledger(model_name), model_name) == "removed"
     assert registry.champion(model_name) is None
 

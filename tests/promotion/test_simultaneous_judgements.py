@@ -18,7 +18,7 @@ from pipeline.lake import Lake
 from pipeline.models.returns.spec import RETURN_BASELINES
 from pipeline.promotion.ledger import verify
 from pipeline.promotion.spec import RETURN
-from pipeline.promotion.versions import RegisteredVersion
+from pipeline.promotion.versions import Pointers, RegisteredVersion
 from pipeline.tables import DEPLOYMENTS, RETURN_DATASETS
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -26,25 +26,35 @@ CLOCK = FixedClock(NOW)
 
 
 class Held:
-    """One alias and the ledger's row it follows, in memory; `asked` is told whenever somebody begins to reconcile."""
+    """Aliases and the ledger's row they follow, in memory; `asked` is told whenever somebody begins to reconcile."""
 
     def __init__(self) -> None:
-        self.alias: int | None = None
+        self.aliases: dict[str, int] = {}
         self.head: str | None = None
         self.asked: Callable[[], object] = lambda: None
 
-    def ledger_head(self, _name: str) -> str | None:
-        self.asked()
-        return self.head
+    @property
+    def alias(self) -> int | None:
+        return self.aliases.get("champion")
 
-    def champion(self, name: str) -> RegisteredVersion | None:
-        return None if self.alias is None else version(self.alias, name)
+    def pointers(self, _name: str) -> Pointers:
+        self.asked()
+        return Pointers(dict(self.aliases), self.head)
 
     def load(self, *_: object, **__: object) -> None:
         """Every file is what it should be."""
 
-    def set_champion(self, _name: str, number: int, *, ledger_head: str | None = None) -> None:
-        self.alias, self.head = number, ledger_head
+    def set_alias(self, _name: str, alias: str, number: int) -> None:
+        self.aliases[alias] = number
+
+    def clear_alias(self, _name: str, alias: str) -> None:
+        del self.aliases[alias]
+
+    def remember(self, _name: str, ledger_head: str) -> None:
+        self.head = ledger_head
+
+    def tag(self, *_: object) -> None:
+        """What a page says is of no interest here."""
 
     def versions(self, name: str) -> list[RegisteredVersion]:
         return [version(1, name), version(2, name)]

@@ -65,11 +65,26 @@ def model_file(tmp_path: Path, version_model_bytes: bytes) -> Path:
     return found[0]
 
 
+def with_row(ledger: pl.DataFrame, version, action: str, **other) -> pl.DataFrame:
+    """The ledger with one more row: something happens to a version of the registry."""
+    told = {
+        "model_name": version.model_name,
+        "action": action,
+        "version": version.version,
+        "model_sha256": version.model_sha256,
+        "actor": "person:ada" if action in {"approve", "veto", "pin", "unpin"} else "test",
+        "reason": f"because {action}",
+        "evidence": '{"alpha":0.05,"k":1}' if action == "shadow" else "[]",
+        "at": AT,
+    }
+    return pl.concat([ledger, next_deployment(ledger, **{**told, **other})])
+
+
 def a_ledger(model_name: str, *versions, before: pl.DataFrame | None = None) -> pl.DataFrame:
     ledger = DEPLOYMENTS.empty() if before is None else before
     for version in versions:
         row = next_deployment(
-            ledger, model_name=model_name, alias="champion", action="promote", version=version.version,
+            ledger, model_name=model_name, action="promote", version=version.version,
             model_sha256=version.model_sha256, actor="test", reason="because", evidence="[]", at=AT,
         )  # fmt: skip
         ledger = pl.concat([ledger, row])

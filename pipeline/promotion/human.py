@@ -1,0 +1,110 @@
+"""What a person says about a model: approve, veto, pin, unpin, roll back.
+
+Belongs here: which version is meant and which file it is, and writing the row. Stays out: arguments and screens (the
+command line), and whether it is allowed (`rules`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pipeline.errors import RegistryError, TransientError, UsageError
+from pipeline.lake import Lake
+from pipeline.promotion.moves import Move, Moves
+from pipeline.promotion.registry import Registry
+from pipeline.promotion.rules import PERSON
+from pipeline.promotion.standing import Standing
+
+type Word = Literal["approve", "veto", "pin", "unpin", "rollback"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What came of a person's word.
+
+    Attributes:
+        version: the version it was about.
+        standing: who stands where now, by the ledger.
+        pending: why the registry does not say so yet, in words; empty if it does.
+        is_broken: it will not by itself: somebody must put the registry right.
+    """
+
+    version: int
+    standing: Standing
+    pending: str = ""
+    is_broken: bool = False
+
+
+def say(
+    lake: Lake,
+    registry: Registry | None,
+    word: Word,
+    *,
+    model_name: str,
+    version: int | None,
+    user: str,
+    reason: str,
+    at: datetime,
+    why_not: str = "",
+) -> Said:
+    """Write a person's word into the ledger, and make the registry agree at once if it can be reached.
+
+    Args:
+        lake: where the ledger rests.
+        registry: None where it cannot be reached.
+        word: what is said.
+        model_name: the registered model.
+        version: the version meant; None: the champion for `pin` and `unpin`, the one before it for `rollback`.
+        user: who says it.
+        reason: why.
+        at: when, UTC.
+        why_not: why there is no registry, in words.
+
+    Raises:
+        UsageError: the word would break a rule, or no version is meant.
+        RegistryError: there is no such version, or its file is not what it should be. Nothing was written.
+    """
+    stands = Moves(lake, None).standing(model_name)
+    meant = _meant(stands, word, version, model_name)
+    sha256 = _file_of(registry, stands, word, model_name, meant)
+    move = Move(model_name, word, meant, sha256, f"{PERSON}{user}", reason)
+    stands = Moves(lake, None).move(move, at=at) or stands
+    if registry is None:
+        return Said(meant, stands, f"the registry cannot be reached: {why_not}")
+    try:
+        return Said(meant, Moves(lake, registry).reconciled(model_name))
+    except (TransientError, RegistryError) as error:
+        return Said(meant, stands, str(error), isinstance(error, RegistryError))
+
+
+def _meant(stands: Standing, word: Word, version: int | None, model_name: str) -> int:
+    if version is not None:
+        return version
+    who = stands.former if word == "rollback" else stands.champion
+    if who is None:
+        whom = "keeps nobody to go back to: name a version with --to" if word == "rollback" else "has no champion yet"
+        raise UsageError(f"{word} {model_name!r}: the ledger {whom}")
+    return who.version
+
+
+def _file_of(registry: Registry | None, stands: Standing, word: Word, model_name: str, version: int) -> str:
+    """The hash of the version's file: what the ledger called it once, else what the registry says.
+
+    Only a veto needs no sound file: it may be why there is one.
+    """
+    known = stands.files.get(version)
+    if registry is not None and word in ("approve", "rollback"):
+        return registry.load(model_name, version, expected_sha256=known).model_sha256
+    if known is not None:
+        return known
+    if registry is None:
+        raise UsageError(
+            f"{word} version {version} of {model_name!r}: the ledger never spoke of it, and the registry, which knows"
+            " its file, cannot be reached; try again when it is up"
+        )
+    told = {entry.version: entry.model_sha256 for entry in registry.versions(model_name)}.get(version)
+    if not told:
+        raise RegistryError(
+            f"{word} version {version} of {model_name!r}: the registry has no such version, or none that tells its file"
+        )
+    return told

@@ -1,0 +1,240 @@
+"""`poolcast promotion`: what a person sees and says, and what becomes of it in the ledger and the registry."""
+
+import getpass
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import Result
+from training_runs import AT, a_model, a_run, model_file
+from typer.testing import CliRunner
+
+from pipeline.cli.promotion import promotion, user_name
+from pipeline.errors import RegistryError, UsageError
+from pipeline.lake import Lake
+from pipeline.promotion.chain import row_hash
+from pipeline.promotion.ledger import evidence_of, next_deployment
+from pipeline.promotion.moves import Move, Moves
+from pipeline.promotion.registry import Registry
+from pipeline.tables import COMPARISONS, DEPLOYMENTS
+from tests.builders import valid_frame
+
+Run = Callable[..., Result]
+AWAY = "postgresql://nobody@127.0.0.1:1/mlflow"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data folder; the registry's files lie where the settings look for them."""
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def lake(folder: Path) -> Lake:
+    return Lake(folder / "lake")
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    def invoke(*arguments: str, exit_code: int = 0) -> Result:
+        told = CliRunner().invoke(promotion, [*arguments, "--data-dir", str(folder)], catch_exceptions=False)
+        assert told.exit_code == exit_code, told.output
+        return told
+
+    return invoke
+
+
+@pytest.fixture
+def up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+
+
+@pytest.fixture
+def down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+
+
+def a_comparison(**other: object) -> pl.DataFrame:
+    """A row of evidence; its figures are some."""
+    cells = [pl.lit(value).alias(name) for name, value in other.items()]
+    told = valid_frame(COMPARISONS, n_rows=1).with_columns(*cells)
+    return told.cast(dict(COMPARISONS.schema)).select(COMPARISONS.schema.names())  # type: ignore[arg-type]
+
+
+def in_charge(lake: Lake, registry: Registry | None, *versions, reason: str = "beats all baselines") -> None:
+    """Put versions in charge, one after the other, on evidence that is on record."""
+    for version in versions:
+        compared = a_comparison(comparison_id=f"c{version.version}")
+        lake.append(COMPARISONS, compared)
+        told = (version.version, version.model_sha256, "gate", reason, evidence_of(compared))
+        Moves(lake, registry).move(Move(version.model_name, "promote", *told), at=AT)
+
+
+class Unregistered:
+    """A version that the ledger may name without a registry."""
+
+    def __init__(self, version: int) -> None:
+        self.version, self.model_name, self.model_sha256 = version, "pool-outcome", f"{version:064x}"
+
+
+def test_the_status_says_who_stands_where_since_when_and_why(run, lake):
+    assert run("status").stdout.strip() == "Nobody is in charge."
+    in_charge(lake, None, Unregistered(1), Unregistered(2), reason="beats \N{LEFTWARDS ARROW} [red]all[/red] of them")
+    shown = run("status").stdout
+    assert "champion   2        2020-11-01 00:00  gate  beats ← [red]all[/red] of them" in shown
+    assert "former     1" in shown
+    told = json.loads(run("status", "--json").stdout)
+    assert set(told) == {"deployments", "comparisons", "standings"}
+    stands = told["standings"]["pool-outcome"]
+    assert (stands["champion"]["version"], stands["former"]["version"], stands["shadow"]) == (2, 1, None)
+    assert [row["version"] for row in told["deployments"]] == [1, 2]
+
+
+def test_the_history_is_the_ledger_row_by_row(run, lake):
+    assert "Nothing has moved" in run("history").stdout
+    in_charge(lake, None, Unregistered(1), Unregistered(2))
+    rows = json.loads(run("history", "--json").stdout)
+    assert [(row["sequence"], row["action"], row["version"], row["previous_version"]) for row in rows] == [
+        (1, "promote", 1, None),
+        (2, "promote", 2, 1),
+    ]
+    assert json.loads(run("history", "--model", "pool-return", "--json").stdout) == []
+    assert "beats all baselines" in run("history").stdout
+
+
+def test_a_changed_ledger_is_neither_shown_nor_found_sound(run, lake):
+    in_charge(lake, None, Unregistered(1))
+    row = lake.scan(DEPLOYMENTS).collect().with_columns(version=pl.lit(2, pl.Int64))
+    lake.upsert(DEPLOYMENTS, row)
+    for command in ("status", "history"):
+        with pytest.raises(RegistryError, match="row 1"):
+            run(command)
+    found = {each["check"]: each["state"] for each in json.loads(run("audit", "--json", exit_code=1).stdout)}
+    assert found == {"chain": "broken", "rules": "unchecked", "evidence": "unchecked", "registry": "unchecked"}
+
+
+def test_an_audit_without_a_registry_says_what_it_left_out(run, lake, down):
+    in_charge(lake, None, Unregistered(1))
+    asked, unasked = run("audit", "--offline"), run("audit", exit_code=1)
+    for told in (asked, unasked):
+        assert "unchecked" in told.stdout
+        assert "model files" in " ".join(told.stdout.split())
+
+
+def test_evidence_that_is_not_on_record_or_says_otherwise_is_found(run, lake):
+    in_charge(lake, None, Unregistered(1))
+    lost = evidence_of(a_comparison(comparison_id="lost"))
+    told = ("pool-outcome", "promote", 2, f"{2:064x}", "gate", "because")
+    Moves(lake, None).move(Move(*told, lost), at=AT)
+    other = evidence_of(a_comparison(comparison_id="c1", gain_pct=99.0))
+    Moves(lake, None).move(Move("pool-outcome", "promote", 3, f"{3:064x}", "gate", "because", other), at=AT)
+    found = {each["check"]: each for each in json.loads(run("audit", "--offline", "--json", exit_code=1).stdout)}
+    assert found["evidence"]["state"] == "broken"
+    assert "row 2: comparison 'lost'" in found["evidence"]["told"]
+    assert "row 3: gain_pct of 'c1' is 99.0 here" in found["evidence"]["told"]
+
+
+def test_a_row_that_breaks_a_rule_is_found_though_its_hash_is_right(run, lake):
+    in_charge(lake, None, Unregistered(1))
+    row = next_deployment(
+        lake.scan(DEPLOYMENTS).collect(), model_name="pool-outcome", action="promote", version=2, approval="none",
+        model_sha256=f"{2:064x}", actor="gate", reason="r", evidence="[]", at=AT,
+    )  # fmt: skip
+    forged = {**row.row(0, named=True), "version": 1}
+    forged["row_hash"] = row_hash(forged)
+    lake.append(DEPLOYMENTS, pl.DataFrame([forged], schema=DEPLOYMENTS.schema))
+    found = {each["check"]: each for each in json.loads(run("audit", "--offline", "--json", exit_code=1).stdout)}
+    assert found["chain"]["state"] == "sound"
+    assert "row 2, promote version 1: the ledger knows its model file" in found["rules"]["told"]
+
+
+@pytest.mark.slow
+def test_a_sound_record_passes_and_each_damage_is_named(run, lake, registry, model_name, client, tmp_path, up):
+    one, two = (registry.register(a_run(seed, model_name)) for seed in (0, 1))
+    in_charge(lake, registry, one, two)
+
+    def broken() -> dict[str, str]:
+        told = json.loads(run("audit", "--json", exit_code=1).stdout)
+        return {each["check"]: each["told"] for each in told if each["state"] == "broken"}
+
+    told = json.loads(run("audit", "--json").stdout)
+    assert {each["state"] for each in told} == {"sound"}
+    assert {each["check"] for each in told} == {"chain", "rules", "evidence", "registry", "aliases", "files"}
+    registry.set_alias(model_name, "champion", 1)
+    assert broken() == {"aliases": "champion must be version 2"}
+    run("reconcile", "--model", model_name)
+    run("audit")
+    model_file(tmp_path, a_run(0, model_name).model_bytes).write_bytes(a_model(7))
+    assert "hashes to" in broken()["files"]
+    registry.remember(model_name, "f" * 64)
+    assert "rows were cut off" in broken()["registry"]
+
+
+@pytest.mark.slow
+def test_a_word_is_a_row_and_an_alias_at_once(run, lake, registry, model_name, up):
+    one, two, third = (registry.register(a_run(seed, model_name)) for seed in (0, 1, 2))
+    in_charge(lake, registry, one, two)
+    aliases = lambda: dict(registry.pointers(model_name).aliases)  # noqa: E731
+    told = run("rollback", "--reason", "it calls everything a rug", "--model", model_name).stdout
+    assert "Version 1 is in charge." in told
+    assert aliases() == {"champion": 1}
+    run("pin", model_name, "--reason", "holidays")
+    run("veto", "3", "--reason", "trained on a broken day", "--model", model_name)
+    run("approve", "2", "--reason", "the feed was broken, not the model", "--model", model_name)
+    run("unpin", model_name, "--reason", "back")
+    rows = lake.scan(DEPLOYMENTS).sort("sequence").collect()
+    assert rows["action"].to_list() == ["promote", "promote", "rollback", "pin", "veto", "approve", "unpin"]
+    assert set(rows["actor"][2:]) == {f"person:{user_name()}"}
+    assert rows["reason"][4] == "trained on a broken day"
+    assert rows["model_sha256"][4] == third.model_sha256
+    found = {v.version: v.tags["standing"] for v in registry.versions(model_name)}
+    assert (found[2], found[3]) == ("approved", "vetoed")
+    stands = json.loads(run("status", "--json").stdout)["standings"][model_name]
+    assert (stands["pinned"], stands["approved"], stands["vetoed"]) == (False, [2], [3])
+    run("rollback", "--to", "2", "--reason", "better after all", "--model", model_name)
+    assert aliases() == {"champion": 2}
+    run("audit")
+    with pytest.raises(RegistryError, match="version 9"):
+        run("approve", "9", "--reason", "x", "--model", model_name)
+
+
+def test_a_word_said_while_the_registry_is_away_waits_for_it(run, lake, down):
+    in_charge(lake, None, Unregistered(1), Unregistered(2))
+    told = run("rollback", "--reason", "it is wrong").stdout
+    assert "The aliases follow at the next reconciliation" in told
+    assert Moves(lake, None).standing("pool-outcome").champion.version == 1
+    with pytest.raises(UsageError, match="registry, which knows"):
+        run("approve", "9", "--reason", "good")
+
+
+def test_a_word_needs_a_reason_and_sense(run, lake, down):
+    for word in (("pin",), ("veto", "1"), ("rollback",)):
+        run(*word, exit_code=2)
+    with pytest.raises(UsageError, match="no champion yet"):
+        run("pin", "--reason", "x")
+    in_charge(lake, None, Unregistered(1))
+    with pytest.raises(UsageError, match="one line"):
+        run("pin", "--reason", " ")
+    with pytest.raises(UsageError, match="one line"):
+        run("pin", "--reason", "two\nlines")
+    with pytest.raises(UsageError, match="name a version with --to"):
+        run("rollback", "--reason", "x")
+    with pytest.raises(UsageError, match="rollback` throws it out"):
+        run("veto", "1", "--reason", "x")
+    assert lake.scan(DEPLOYMENTS).collect().height == 1
+
+
+def test_the_user_is_whom_the_system_knows_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("LOGNAME", "root-of-all-evil")
+    assert getpass.getuser() == "root-of-all-evil"
+    assert user_name() != "root-of-all-evil"
+
+
+def test_no_server_is_made_where_there_never_was_a_registry(run, lake, folder, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("POOLCAST_POSTGRES_URL", raising=False)
+    in_charge(lake, None, Unregistered(1))
+    assert "there is none yet" in run("pin", "--reason", "x").stdout.replace("\n", " ")
+    assert not (folder / "postgres").exists()
