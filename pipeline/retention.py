@@ -3,6 +3,8 @@
 Only what an API told us live grows for ever, so only that expires: recordings and simulations stay, as do the pools
 themselves, and whatever was decided. Raw answers go first: they are large, and all they say is in the rows made from
 them. An hour that a pinned training set was made from stays whole: its model can be trained again, row for row.
+Predictions that are evidence stay for ever, with their outcomes, because the ledger rests on them; what went into them
+goes after the term, and what was said with hindsight goes altogether.
 
 Stays out: files (`Lake.vacuum` frees the space once older versions may go), and what may be computed again
 (`provenance`, which is told before anything goes).
@@ -28,6 +30,7 @@ from pipeline.tables import (
     FEATURES,
     LABELS,
     MARKET_LABELS,
+    PREDICTION_OUTCOMES,
     PREDICTIONS,
     RAW_CANDLES,
     RAW_POOLS,
@@ -35,15 +38,16 @@ from pipeline.tables import (
     TOKENS,
     TRADES,
     TRAINING_SETS,
+    UNSCORED,
     UTC,
     Table,
 )
 
 ROWS: Final = (
     RAW_POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS,
-    MARKET_LABELS, PREDICTIONS,
+    MARKET_LABELS, UNSCORED,
 )  # fmt: skip
-"""Tables whose rows expire; answers have a term of their own."""
+"""Tables whose rows expire; answers have a term of their own, predictions are thinned out instead."""
 EXPIRED: Final = pl.Schema(
     {"table": pl.String(), "source": pl.String(), "start": UTC, "end": UTC, "n_rows": pl.Int64()}
 )
@@ -144,6 +148,7 @@ def expire(lake: Lake, now: datetime, spec: RetentionSpec) -> pl.DataFrame:
         due = Span(EPOCH, max(EPOCH, floor(now - spec.days_of(target) * DAY, HOUR)))
         for source in spec.live_sources:
             gone += _expire(lake, target, source, without(due, kept.get(source, [])))
+    gone += _thinned(lake, Span(EPOCH, max(EPOCH, floor(now - spec.rows_days * DAY, DAY))), spec.live_sources)
     return pl.DataFrame(gone, EXPIRED, orient="row")
 
 
@@ -181,6 +186,34 @@ def _expire(
         n_rows = lake.discard(target, [source], held).n_rows
         gone.append((target.name, source, held.start, held.end, n_rows))
     return gone
+
+
+def _thinned(lake: Lake, due: Span, sources: Sequence[str]) -> list[tuple[str, str, datetime, datetime, int]]:
+    """Of predictions past their term: no inputs any more, and none whose outcome is known and is no evidence.
+
+    Predictions first: killed in between, the next run finds the day by the outcomes that are left, and ends it.
+    """
+    gone = []
+    is_ours, is_doubtful = pl.col("source").is_in(list(sources)), ~pl.col("is_evidence")
+    for day in _days_to_thin(lake, due, sources):
+        span = Span(day, day + DAY)
+        said, ended = (lake.scan(target, span).collect() for target in (PREDICTIONS, PREDICTION_OUTCOMES))
+        proves = ended.filter(~is_doubtful | ~is_ours)
+        told = said.join(ended.filter(is_doubtful, is_ours), on=PREDICTIONS.key, how="anti")
+        bare = told.with_columns(pl.when(~is_ours).then("inputs").alias("inputs"))
+        for target, before, left in ((PREDICTIONS, said, bare), (PREDICTION_OUTCOMES, ended, proves)):
+            lake.replace(target, left, span)
+            lost = before.join(left, on=target.key, how="anti").group_by("source").len().sort("source")
+            gone += [(target.name, source, span.start, span.end, n_rows) for source, n_rows in lost.iter_rows()]
+    return gone
+
+
+def _days_to_thin(lake: Lake, due: Span, sources: Sequence[str]) -> list[datetime]:
+    """The days with inputs, or with outcomes that are no evidence."""
+    held = lake.scan(PREDICTIONS, due, sources=sources).filter(pl.col("inputs").is_not_null())
+    doubtful = lake.scan(PREDICTION_OUTCOMES, due, sources=sources).filter(~pl.col("is_evidence"))
+    days = [frame.select(pl.col("event_time").dt.truncate("1d").alias("day").unique()) for frame in (held, doubtful)]
+    return pl.concat(days).unique().sort("day").collect()["day"].to_list()
 
 
 def _left(lake: Lake, target: Table, source: str, held: Span, hours: pl.Series) -> dict[datetime, int]:

@@ -1,4 +1,4 @@
-"""What runs by the clock: collection, labels, bins, freshness, upkeep, training."""
+"""What runs by the clock: collection, labels, bins, freshness, predictions, upkeep, training."""
 
 from datetime import datetime
 
@@ -82,6 +82,23 @@ def every_hour_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
 def every_quarter_hour(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Looks whether what is collected is as fresh as it should be. Off until somebody switches it on."""
     return dg.RunRequest()
+
+
+@dg.schedule(
+    job_name="serve",
+    cron_schedule="*/15 * * * *",
+    execution_timezone="UTC",
+    description="Lets the models speak about the newest snapshots, judges what matured. Off until you switch it on.",
+)
+def every_quarter_hour_serve(
+    context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.RunRequest | dg.SkipReason:
+    """Lets the models speak about the newest snapshots, judges what matured. Off until somebody switches it on."""
+    if is_under_way(context.instance, "serve"):
+        return dg.SkipReason("the run before is still under way")
+    hour = floor(clock.now(), HOUR)
+    # The assets choose their rows themselves; the checks look at these hours, and not at years of predictions.
+    return dg.RunRequest(tags=range_tags(Span(hour - MATURING, hour + HOUR)))
 
 
 @dg.schedule(

@@ -26,6 +26,7 @@ _AFTER = {
     "first_touch_at": timedelta(minutes=10),
     "label_known_at": timedelta(days=1),
     "path_known_at": timedelta(days=2),
+    "predicted_at": timedelta(minutes=1),
     "watched_until": timedelta(days=30),
 }
 _SAME_TEXT = {"source": "recording:test", "network": "eth", "dex": "uniswap_v2", "quote_symbol": "WETH"}
@@ -126,6 +127,16 @@ def _market_statuses(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _judged(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each value fits its status; everything was joined after it was known."""
+    known = ("outcome", "p_outcome", "log_loss", "is_correct", "label_known_at", "path_known_at")
+    return frame.with_columns(
+        pl.when(pl.col("status") == "labelled").then(pl.col(known)).name.keep(),
+        censor_reason=pl.when(pl.col("status") == "censored").then("censor_reason"),
+        known_at=pl.col("event_time") + timedelta(days=3),
+    )
+
+
 _MENDED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "candles": _each(
         _sorted_columns("low", "open", "close", "high"), _sorted_columns("quote_reserve_low", "quote_reserve_close")
@@ -135,6 +146,7 @@ _MENDED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "snapshots": _nested_windows,
     "labels": _statuses,
     "market_labels": _market_statuses,
+    "outcomes": _judged,
     "figures": _sorted_columns("low", "value", "high"),
     "comparisons": _sorted_columns("gain_low_pct", "gain_pct", "gain_high_pct"),
 }

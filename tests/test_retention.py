@@ -19,6 +19,8 @@ from pipeline.tables import (
     FEATURES,
     PARTITIONS,
     POOLS,
+    PREDICTION_OUTCOMES,
+    PREDICTIONS,
     RAW_POOLS,
     SNAPSHOTS,
     TRAINING_SETS,
@@ -64,6 +66,62 @@ def test_rows_go_after_their_term_and_not_an_hour_before(lake: Lake, table: Tabl
     assert ages_in(lake, table) == [1, days - 1, days], "an hour goes when the last moment of it is over its term"
     assert told.select("table", "source", "n_rows").rows() == [(table.name, LIVE, 2)]
     assert told["end"].item() == NOW.replace(minute=0) - (days + 1) * DAY + HOUR
+
+
+def predictions_of(*ages: timedelta, source: str = LIVE) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """At each age a prediction that is evidence, one that is not, and one without an outcome; and their outcomes."""
+    times = [NOW - age for age in ages for _ in range(3)]
+    said = valid_frame(PREDICTIONS, n_rows=len(times) + 1).head(len(times)).with_columns(
+        pl.Series("event_time", times, PREDICTIONS.schema["event_time"]), pl.lit(source).alias("source"),
+        pl.Series("model_version", [1, 2, 3] * len(ages)), pl.lit("{}").alias("inputs"),
+    )  # fmt: skip
+    shared = said.select(PREDICTIONS.key).filter(pl.col("model_version") < 3)
+    ended = valid_frame(PREDICTION_OUTCOMES, n_rows=shared.height + 1).head(shared.height).drop(shared.columns)
+    told = ended.hstack(shared).with_columns(is_evidence=pl.col("model_version") == 1)
+    return said, told.select(PREDICTION_OUTCOMES.schema.names())
+
+
+def held_predictions(lake: Lake, source: str = LIVE) -> list[tuple[int, int, bool]]:
+    """Age in days, version, whether the inputs are there."""
+    rows = lake.scan(PREDICTIONS, sources=[source]).sort("event_time", "model_version", descending=[True, False])
+    told = rows.select("event_time", "model_version", pl.col("inputs").is_not_null()).collect()
+    return [((NOW - moment) // DAY, version, there) for moment, version, there in told.iter_rows()]
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_old_predictions_keep_evidence_without_what_went_in_and_lose_hindsight(
+    lake: Lake, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in (LIVE, RECORDED):
+        said, ended = predictions_of(1 * DAY, 95 * DAY, 400 * DAY, source=source)
+        lake.append(PREDICTIONS, said)
+        lake.append(PREDICTION_OUTCOMES, ended)
+    n_written, write = 0, Lake.replace
+
+    def dying(*arguments: object) -> object:
+        nonlocal n_written
+        n_written += 1
+        if n_written == killed_after:
+            raise KeyboardInterrupt
+        return write(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "replace", dying)
+        if killed_after:
+            with pytest.raises(KeyboardInterrupt):
+                expire(lake, NOW, SPEC)
+    told = expire(lake, NOW, SPEC)
+    recent = [(1, 1, True), (1, 2, True), (1, 3, True)]
+    assert held_predictions(lake) == [*recent, (95, 1, False), (95, 3, False), (400, 1, False), (400, 3, False)]
+    assert len(held_predictions(lake, RECORDED)) == 9
+    assert all(there for _, _, there in held_predictions(lake, RECORDED))
+    ended = lake.scan(PREDICTION_OUTCOMES, sources=[LIVE]).sort("event_time", "model_version").collect()
+    assert ended["model_version"].to_list() == [1, 1, 1, 2]
+    if not killed_after:
+        assert told.group_by("table").agg(pl.col("n_rows").sum()).sort("table").rows() == [
+            ("outcomes", 2), ("predictions", 2),
+        ]  # fmt: skip
+    assert expire(lake, NOW, SPEC).is_empty()
 
 
 def test_recordings_and_simulations_never_expire(lake: Lake) -> None:

@@ -78,6 +78,11 @@ def _iff(column: str, words: str, condition: pl.Expr, of: str) -> Rule:
     return Rule(f"{column} is set if and only if {words}", (column, of), pl.col(column).is_not_null() == condition)
 
 
+def _only(column: str, status: str) -> Rule:
+    words = f"{column} is set only where status is {status}"
+    return Rule(words, (column, "status"), pl.col(column).is_null() | (pl.col("status") == status))
+
+
 def _together(column: str, other: str) -> Rule:
     return _iff(column, f"{other} is", pl.col(other).is_not_null(), other)
 
@@ -149,6 +154,20 @@ _OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "bin_exports": (_ordered("first_time", "last_time"),),
     "training_sets": (_ordered("first_time", "last_time"),),
+    "outcomes": (
+        _only("outcome", "labelled"),
+        _only("censor_reason", "censored"),
+        _together("label_known_at", "outcome"),
+        _together("log_loss", "outcome"),
+        _ordered("event_time", "predicted_at"),
+        _ordered("predicted_at", "known_at"),
+        _ordered("label_known_at", "known_at"),
+        Rule(
+            "evidence was said before its outcome was known",
+            ("predicted_at", "label_known_at", "is_evidence"),
+            ~pl.col("is_evidence") | (pl.col("predicted_at") < pl.col("label_known_at")),
+        ),
+    ),
     "figures": (_ordered("low", "high"),),
     "comparisons": (_ordered("gain_low_pct", "gain_high_pct"),),
 }

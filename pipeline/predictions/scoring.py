@@ -1,147 +1,242 @@
-"""From features to predictions.
+"""From due snapshots to predictions.
 
-Belongs here: choosing the newest features, deciding which of them may be scored, and guarding what the model says.
-Stays out: loading a model (whoever calls brings `predict`) and whether it was right (outcomes).
+Belongs here: asking each role's model about the same rows, deciding which of them may be scored, and guarding what is
+said. Stays out: choosing the rows (`due`), loading a model (whoever calls brings `predict`), and whether it was right
+(`outcomes`).
 
 A prediction is made before its outcome can be known, from what was known then, on the kind of pool the model was
-trained on, or it is not made. What was not scored is counted by reason: scored + skipped = rows.
+trained on, or it is not made. What was due and not scored is a row with its reason. One role's model that breaks says
+nothing; the others are asked all the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Literal, get_args
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.calendars import require_utc
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, PoolcastError, UsageError
+from pipeline.predictions.completeness import completeness
+from pipeline.predictions.inputs import as_inputs
 from pipeline.predictions.spec import PredictionSpec
-from pipeline.tables import FEATURES, OUTCOMES, POOL_KEY, POOL_TIME_KEY, PREDICTIONS
+from pipeline.tables import FEATURES, OUTCOMES, POOL_TIME_KEY, PREDICTIONS, UNSCORED, UNSCORED_REASONS
 
-type Reason = Literal["horizon_passed", "age_unknown", "age_outside_trained_range", "incomplete"]
-REASONS: Final[tuple[Reason, ...]] = get_args(Reason.__value__)
-"""Why a row is not scored; the first that holds, in this order, is the one that counts."""
+type Role = Literal["champion", "shadow", "former"]
+type Predict = Callable[[pl.DataFrame], Mapping[int, NDArray[np.floating[Any]]]]
+type Signal = Callable[[pl.DataFrame], tuple[NDArray[np.floating[Any]], NDArray[np.bool_] | None]]
+type Timer = Callable[[], float]
+
+_ASKED: Final = (*POOL_TIME_KEY, "horizon_hours")
+_DETAIL: Final = 200
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model version in its role, and how it is asked.
+
+    Attributes:
+        role: what it is.
+        model_name: the registered model.
+        model_version: its version.
+        model_sha256: of the model file.
+        feature_set: hash of the features it was trained on.
+        feature_names: its inputs, in order.
+        needed: those of them that a row must have to be complete.
+        horizons_hours: how far ahead it looks.
+        learned_until: it learned from nothing that was settled later, UTC.
+        since: when it took its role, UTC.
+        predict: features (`feature_names`, in order; n rows) -> for each horizon (n, 7) probabilities in the order of
+            `tables.OUTCOMES`.
+        signal: the same features -> n scores (NaN: none), and which of them are signals (None: it abstains).
+    """
+
+    role: Role
+    model_name: str
+    model_version: int
+    model_sha256: str
+    feature_set: str
+    feature_names: tuple[str, ...]
+    needed: tuple[str, ...]
+    horizons_hours: tuple[int, ...]
+    learned_until: datetime
+    since: datetime
+    predict: Predict = field(repr=False, compare=False)
+    signal: Signal | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows of `tables.PREDICTIONS`, and how many rows were not scored, for every reason."""
+    """Rows of `tables.PREDICTIONS` and of `tables.UNSCORED`, and what was wrong with the models that broke."""
 
     predictions: pl.DataFrame
-    skipped: Mapping[Reason, int]
-
-
-def newest(features: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Each pool's latest row at or before `at`, among those that were known by then.
-
-    Args:
-        features: rows of `tables.FEATURES`, in any order.
-        at: the moment of decision, UTC.
-
-    Returns:
-        the same columns, one row a pool, in order of source, network, pool.
-    """
-    told = features.filter((pl.col("known_at") <= require_utc(at)) & (pl.col("event_time") <= at))
-    return told.sort(*POOL_TIME_KEY).unique(POOL_KEY, keep="last", maintain_order=True)
+    unscored: pl.DataFrame
+    failures: Mapping[Role, str]
 
 
 def score(
-    features: pl.DataFrame,
-    predict: Callable[[pl.DataFrame], NDArray[np.floating]],
-    *,
-    model_name: str,
-    model_version: int,
-    model_sha256: str,
-    feature_set: str,
-    feature_names: Sequence[str],
-    horizon_hours: int,
-    scored_at: datetime,
+    due: pl.DataFrame,
+    served: Sequence[Served],
+    already: pl.DataFrame,
     spec: PredictionSpec,
+    timer: Timer | None = None,
 ) -> Scored:
-    """What a model says about each row, where it may speak.
+    """What each role's model says about the due snapshots, where it may speak.
 
-    A row is skipped when its horizon ended at or before `scored_at` (the outcome could be known: that would be no
-    prediction, unless the spec allows hindsight), when the pool's age is unknown or outside the trained range, or when
-    less than `spec.min_completeness` of the model's features are not null. A null stays null: nothing is filled.
+    Each role is asked about the same rows: those said since it took the role, and with hindsight the champion alone. A
+    row is not scored when the model learned from what happened after it, when its horizon ended at or before the
+    moment it would be said (unless that is hindsight), when the pool's age is unknown or outside the trained range,
+    when less than `spec.min_completeness` of the needed features are not null, or when the model breaks. A null stays
+    null: nothing is filled.
 
     Args:
-        features: rows of `tables.FEATURES`, in any order.
-        predict: features (`feature_names`, in order; n rows) -> (n, 7) probabilities in the order of `tables.OUTCOMES`.
-            Not called where no row may be scored.
-        model_name: the registered model.
-        model_version: its version.
-        model_sha256: of the model file.
-        feature_set: hash of the features the model was trained on.
-        feature_names: the model's inputs, in order.
-        horizon_hours: how far ahead it looks.
-        scored_at: when, UTC; becomes `known_at`.
-        spec: when it may speak.
+        due: rows of `tables.FEATURES` with `said_at` and `is_hindsight` (`due`), in any order.
+        served: the roles; each at most once.
+        already: what was said before (`POOL_TIME_KEY`, `horizon_hours`, `model_name`, `model_version`): not said again.
+        spec: when a model may speak.
+        timer: gives seconds; None: how long a model took is not told, as in a replay, which must end the same twice.
 
     Raises:
-        UsageError: a feature that the model takes is no column of `features`.
-        InputError: a row is there twice, was not known at `scored_at`, or holds NaN or infinity; or the model's
-            answer has another shape, or is not a probability distribution in every row.
+        InputError: a row is there twice, was not known when it would be said, or holds NaN or infinity.
+        UsageError: a role is there twice.
     """
-    _require_sound(features, feature_names, require_utc(scored_at))
-    told = features.sort(*POOL_TIME_KEY).with_columns(
-        pl.mean_horizontal(pl.col(feature_names).is_not_null()).alias("completeness")
-    )
-    told = told.with_columns(_reason(timedelta(hours=horizon_hours), scored_at, spec).alias("reason"))
-    counts = dict(told["reason"].drop_nulls().value_counts().iter_rows())
-    kept = told.filter(pl.col("reason").is_null())
-    said = kept.with_columns(
-        pl.lit(scored_at).alias("known_at"),
-        pl.lit(horizon_hours).alias("horizon_hours"),
-        pl.lit(model_name).alias("model_name"),
-        pl.lit(model_version).alias("model_version"),
-        pl.lit(model_sha256).alias("model_sha256"),
-        pl.lit(feature_set).alias("feature_set"),
-        *_probabilities(kept.select(feature_names), predict, spec),
-    )
-    predictions = said.select(PREDICTIONS.schema.names()).cast(PREDICTIONS.schema)
-    return Scored(predictions, {reason: counts.get(reason, 0) for reason in REASONS})
+    roles = [one.role for one in served]
+    if len(set(roles)) != len(roles):
+        raise UsageError(f"asked the roles {roles!r}: each has one version")
+    _require_sound(due)
+    said, unsaid, failures = [PREDICTIONS.empty()], [UNSCORED.empty()], {}
+    for one in served:
+        asked = _asked(due, one, already, spec)
+        kept = asked.filter(pl.col("reason").is_null())
+        try:
+            said.append(_said(kept, one, spec, timer))
+        except PoolcastError as error:
+            failures[one.role] = str(error)
+            broken = pl.lit("model_failed").alias("reason"), pl.lit(str(error)[:_DETAIL]).alias("detail")
+            unsaid.append(_unscored(kept.with_columns(*broken), one))
+        unsaid.append(_unscored(asked.filter(pl.col("reason").is_not_null()), one))
+    return Scored(pl.concat(said), pl.concat(unsaid), failures)
 
 
-def _require_sound(features: pl.DataFrame, feature_names: Sequence[str], scored_at: datetime) -> None:
-    needed = [*POOL_TIME_KEY, "known_at", "age_hours", *feature_names]
-    missing = [name for name in needed if name not in features.columns]
-    if missing or not feature_names:
-        raise UsageError(
-            f"scored {features.height} rows: columns {missing!r} are missing, the model takes {list(feature_names)!r};"
-            f" `features` must be rows of {FEATURES.name!r}"
-        )
-    if features.select(POOL_TIME_KEY).is_duplicated().any():
-        raise InputError(f"scored {features.height} rows: a pool is there twice at one time; features are not unique")
-    late = features.filter((pl.col("known_at") > scored_at) | (pl.col("event_time") > scored_at)).height
-    if late:
-        raise InputError(f"scored at {scored_at!r}: {late} rows were not known by then; choose rows with `newest`")
-    floats = [name for name in {*feature_names, "age_hours"} if features.schema[name].is_float()]
-    broken = [name for name in floats if not features[name].drop_nulls().is_finite().all()]
+def skipped(unscored: pl.DataFrame) -> dict[str, int]:
+    """How many rows were not scored, for every reason."""
+    counts = dict(unscored["reason"].value_counts().iter_rows())
+    return {reason: counts.get(reason, 0) for reason in UNSCORED_REASONS}
+
+
+def _require_sound(due: pl.DataFrame) -> None:
+    needed = [*POOL_TIME_KEY, "known_at", "age_hours", "reserve_usd", "said_at", "is_hindsight"]
+    missing = [name for name in needed if name not in due.columns]
+    if missing:
+        raise UsageError(f"scored {due.height} rows: columns {missing!r} are missing; choose rows of {FEATURES.name!r}")
+    if due.select(POOL_TIME_KEY).is_duplicated().any():
+        raise InputError(f"scored {due.height} rows: a pool is there twice at one time; features are not unique")
+    late = due.filter((pl.col("known_at") > pl.col("said_at")) | (pl.col("event_time") > pl.col("said_at")))
+    if late.height:
+        raise InputError(f"scored {due.height} rows: {late.height} were not known when they would be said")
+    floats = [name for name, dtype in due.schema.items() if dtype.is_float()]
+    broken = [name for name in floats if not due[name].drop_nulls().is_finite().all()]
     if broken:
-        raise InputError(f"scored {features.height} rows: {sorted(broken)!r} hold NaN or infinity; missing is null")
+        raise InputError(f"scored {due.height} rows: {sorted(broken)!r} hold NaN or infinity; missing is null")
 
 
-def _reason(horizon: timedelta, scored_at: datetime, spec: PredictionSpec) -> pl.Expr:
+def _asked(due: pl.DataFrame, one: Served, already: pl.DataFrame, spec: PredictionSpec) -> pl.DataFrame:
+    """One row a snapshot and horizon that this role is asked about, with `completeness` and the `reason` not to."""
+    theirs = due.filter(pl.col("said_at") >= one.since, ~pl.col("is_hindsight") | pl.lit(one.role == "champion")).sort(
+        *POOL_TIME_KEY
+    )
+    told = already.filter(pl.col("model_name") == one.model_name, pl.col("model_version") == one.model_version)
+    horizons = pl.DataFrame({"horizon_hours": list(one.horizons_hours)}, schema={"horizon_hours": pl.Int32})
+    return (
+        theirs.with_columns(completeness(one.needed, due.columns))
+        .join(horizons, how="cross")
+        .join(told, on=list(_ASKED), how="anti", maintain_order="left")
+        .with_columns(_reason(one, spec).alias("reason"), pl.lit(None, pl.String).alias("detail"))
+    )
+
+
+def _reason(one: Served, spec: PredictionSpec) -> pl.Expr:
     """The first reason not to score a row, null where there is none."""
-    age = pl.col("age_hours")
-    rules: dict[Reason, pl.Expr] = {
-        "horizon_passed": pl.lit(not spec.is_hindsight_allowed) & (pl.col("event_time") + horizon <= scored_at),
+    age, end = pl.col("age_hours"), pl.col("event_time") + pl.duration(hours=pl.col("horizon_hours"))
+    rules = {
+        "learned_past_it": pl.col("event_time") <= one.learned_until,
+        "horizon_passed": ~pl.col("is_hindsight") & (end <= pl.col("said_at")),
         "age_unknown": age.is_null(),
         "age_outside_trained_range": ~age.is_between(spec.min_age_hours, spec.max_age_hours),
         "incomplete": pl.col("completeness") < spec.min_completeness,
     }
-    return pl.coalesce(pl.when(rules[reason]).then(pl.lit(reason)) for reason in REASONS)
+    return pl.coalesce(*(pl.when(rule).then(pl.lit(reason)) for reason, rule in rules.items()), pl.lit(None, pl.String))
 
 
-def _probabilities(
-    inputs: pl.DataFrame, predict: Callable[[pl.DataFrame], NDArray[np.floating]], spec: PredictionSpec
-) -> list[pl.Series]:
-    """One `p_CLASS` column a class, guarded; no call for no rows."""
-    shape = (inputs.height, len(OUTCOMES))
-    p = np.asarray(predict(inputs) if inputs.height else np.empty(shape), dtype=np.float64)
+def _said(kept: pl.DataFrame, one: Served, spec: PredictionSpec, timer: Timer | None) -> pl.DataFrame:
+    """The model's answers, guarded; it is asked once a snapshot, and not at all where there is none."""
+    if kept.is_empty():
+        return PREDICTIONS.empty()
+    absent = [name for name in one.feature_names if name not in kept.columns]
+    if absent or not one.feature_names:
+        raise UsageError(
+            f"asked version {one.model_version} of {one.model_name!r}: it takes {list(one.feature_names)!r}, and"
+            f" {absent!r} are no features any more; train it again"
+        )
+    rows = kept.unique(POOL_TIME_KEY, keep="first", maintain_order=True)
+    fed = rows.select(one.feature_names)
+    started = timer() if timer else 0.0
+    answers = one.predict(fed)
+    latency_ms = (timer() - started) * 1000 / fed.height if timer else None
+    lost = [hours for hours in one.horizons_hours if hours not in answers]
+    if lost:
+        raise InputError(f"asked the model for {one.horizons_hours!r} hours: it says nothing of {lost!r}")
+    told = rows.select(*POOL_TIME_KEY).with_columns(
+        pl.lit(latency_ms, pl.Float64).alias("latency_ms"),
+        rows.select(as_inputs(one.feature_names)).to_series(),
+        *_signals(fed, one.signal),
+    )
+    by_horizon = [
+        told.with_columns(
+            pl.lit(hours, pl.Int32).alias("horizon_hours"), *_probabilities(answers[hours], fed.height, spec)
+        )
+        for hours in one.horizons_hours
+    ]
+    said = kept.join(pl.concat(by_horizon), on=list(_ASKED), how="inner", maintain_order="left")
+    return said.with_columns(*_names(one), pl.col("said_at").alias("known_at")).select(
+        pl.col(name).cast(dtype) for name, dtype in PREDICTIONS.schema.items()
+    )
+
+
+def _names(one: Served) -> list[pl.Expr]:
+    told = (
+        ("model_name", one.model_name), ("model_version", one.model_version), ("model_sha256", one.model_sha256),
+        ("feature_set", one.feature_set), ("role", one.role),
+    )  # fmt: skip
+    return [pl.lit(value).alias(name) for name, value in told]
+
+
+def _unscored(rows: pl.DataFrame, one: Served) -> pl.DataFrame:
+    named = rows.with_columns(*_names(one), pl.col("said_at").alias("known_at"))
+    return named.select(pl.col(name).cast(dtype) for name, dtype in UNSCORED.schema.items())
+
+
+def _signals(fed: pl.DataFrame, signal: Signal | None) -> list[pl.Series]:
+    """The model's signal of each row; null where it has none or abstains."""
+    nothing = [None] * fed.height
+    if signal is None:
+        return [pl.Series("signal_score", nothing, pl.Float64), pl.Series("is_signal", nothing, pl.Boolean)]
+    scores, flags = signal(fed)
+    told, raised = np.asarray(scores, dtype=np.float64), nothing if flags is None else [bool(flag) for flag in flags]
+    if told.shape != (fed.height,) or len(raised) != fed.height or np.isinf(told).any():
+        raise InputError(
+            f"asked the model for {fed.height} signals: it gave {told.shape} scores, {int(np.isinf(told).sum())} of"
+            f" them infinite, and {len(raised)} answers; take it out of its role"
+        )
+    return [pl.Series("signal_score", told, nan_to_null=True), pl.Series("is_signal", raised, pl.Boolean)]
+
+
+def _probabilities(answer: NDArray[np.floating[Any]], n_rows: int, spec: PredictionSpec) -> list[pl.Series]:
+    """One `p_CLASS` column a class, guarded."""
+    shape = (n_rows, len(OUTCOMES))
+    p = np.asarray(answer, dtype=np.float64)
     if p.shape != shape:
         raise InputError(
             f"asked the model for {shape} probabilities, it gave {p.shape}: it is no model of {OUTCOMES!r}"

@@ -1,12 +1,18 @@
-"""When a model may speak.
+"""When a model may speak, and when what it said counts.
 
-Belongs here: the conditions under which a features row is scored. Stays out: the scoring (`scoring`), and which ages a
-model was trained on, which the graph passes on from its training set.
+Belongs here: the conditions under which a snapshot is due, is scored, and is evidence. Stays out: how they are applied
+(`due`, `scoring`, `outcomes`), and which ages a model was trained on, which the graph passes on.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
+from pipeline.calendars import HOUR, MINUTE
 from pipeline.errors import UsageError
+
+TIER_EDGES: Final = ((100_000.0, True), (10_000.0, False), (1_000.0, False))
+"""Lower edges of `tables.TIERS` in USD, richest first; True: the edge itself belongs to the tier below."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +22,12 @@ class PredictionSpec:
     Attributes:
         min_age_hours: youngest pool the model was trained on; younger ones are not scored.
         max_age_hours: oldest pool the model was trained on; older ones are not scored.
-        min_completeness: smallest share of the model's features that must not be null.
+        min_completeness: smallest share of the features the model needs that must not be null.
         sum_tolerance: how far a row's probabilities may be from summing to one.
-        is_hindsight_allowed: score rows whose horizon is over as well, as a replay of an ended recording does. Their
-            `known_at` gives them away: written when the outcome could be known, they are evidence of nothing.
+        every_minutes: how often a model in service looks at the pools; a replay looks as often.
+        due_hours: a snapshot older than this is not due any more, scored or not.
+        prompt_share: what was said later than this share of the horizon after its snapshot is no evidence. By then a
+            pool may have become a rug, and only those that did not would be left to be judged.
 
     Raises:
         UsageError: a number lies outside its range.
@@ -29,8 +37,22 @@ class PredictionSpec:
     max_age_hours: float
     min_completeness: float = 0.8
     sum_tolerance: float = 1e-6
-    is_hindsight_allowed: bool = False
+    every_minutes: int = 15
+    due_hours: int = 48
+    prompt_share: float = 0.1
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_age_hours <= self.max_age_hours and 0 <= self.min_completeness <= 1):
             raise UsageError(f"nothing can be scored under {self!r}: 0 <= min age <= max age, completeness in [0, 1]")
+        if self.every_minutes < 1 or self.due_hours < 1 or not 0 < self.prompt_share <= 1:
+            raise UsageError(f"nothing is ever due under {self!r}: times are above 0, the share in (0, 1]")
+
+    @property
+    def every(self) -> timedelta:
+        """How often a model looks."""
+        return self.every_minutes * MINUTE
+
+    @property
+    def due(self) -> timedelta:
+        """How long a snapshot is due."""
+        return self.due_hours * HOUR

@@ -191,6 +191,14 @@ BREAKS: dict[str, dict[str, tuple[str, object]]] = {
     "training_sets": {"first_time <= last_time": ("last_time", LONG_AGO)},
     "evaluations": PROBABILITIES,
     "predictions": PROBABILITIES,
+    "outcomes": {
+        "outcome is set only where status is labelled": ("status", "censored"),
+        "censor_reason is set only where status is censored": ("status", "labelled"),
+        "label_known_at is set if and only if outcome is": ("label_known_at", None),
+        "log_loss is set if and only if outcome is": ("log_loss", 1.0),
+        "evidence was said before its outcome was known": ("predicted_at", LATE),
+        "event_time <= predicted_at": ("predicted_at", LONG_AGO),
+    },
     "figures": {"low <= high": ("low", 1e9)},
     "comparisons": {"gain_low_pct <= gain_high_pct": ("gain_low_pct", 1e9)},
 }

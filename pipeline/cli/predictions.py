@@ -1,0 +1,57 @@
+"""`poolcast predictions`: what the models said, and whether it was right.
+
+Belongs here: arguments, and rows on the screen. Addresses come from a chain, where anybody may write anything: they are
+shown, never interpreted.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_of
+from pipeline.errors import UsageError
+
+predictions = typer.Typer(no_args_is_help=True, help="Predictions: what models said, and what became of it.")
+
+_Moment = Annotated[str | None, typer.Option(metavar="TIME", help="Of the snapshot, UTC, like 2026-05-01T12:00.")]
+
+
+@predictions.callback()
+def _predictions() -> None:
+    """Predictions: what models said, and what became of it."""
+
+
+@predictions.command("query")
+def query_predictions(
+    pool: Annotated[str | None, typer.Option(help="A pool's address.")] = None,
+    model: Annotated[str | None, typer.Option(help="A registered model's name.")] = None,
+    version: Annotated[int | None, typer.Option(help="A model's version.")] = None,
+    since: _Moment = None,
+    until: _Moment = None,
+    limit: Annotated[int, typer.Option(help="Show at most so many, the newest first.", min=1)] = 50,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was said about pools, newest first, with what became of them beside.
+
+    `says` is the most probable outcome. `end` is what came, why it is not known, or pending. `is_evidence` is no for
+    what was said with hindsight.
+    """
+    from pipeline.cli.lake import print_rows_as_json, show_rows
+    from pipeline.predictions.history import Wanted, history
+
+    wanted = Wanted(pool, model, version, _moment("--since", since), _moment("--until", until), limit)
+    rows = history(lake_of(settings_of(data_dir)), wanted)
+    print_rows_as_json(rows) if as_json else show_rows(rows)
+
+
+def _moment(option: str, told: str | None) -> datetime | None:
+    """A moment that a person typed; without a zone it is UTC."""
+    if told is None:
+        return None
+    try:
+        found = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise UsageError(f"{option} takes a time like 2026-05-01 or 2026-05-01T12:00, found {told!r}") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
