@@ -1,8 +1,8 @@
 """Promotion: who is in charge, and the evidence; one procedure for every model."""
 
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,30 @@ import dagster as dg
 import polars as pl
 
 from assets.metadata import table_value
+from assets.models import SPEC as TRAINING
 from assets.models import frozen, trained_before
+from assets.models import last_block_reads as outcome_reads
 from assets.returns import dataset_in_force, last_block_reads, nothing_done, version_of, why_nothing
 from pipeline.calendars import Clock
-from pipeline.errors import UsageError
-from pipeline.lake import Lake, disk
+from pipeline.errors import RegistryError, UsageError
+from pipeline.lake import Lake
 from pipeline.models.records import as_interchange
 from pipeline.models.return_records import as_forecasts
 from pipeline.models.returns.spec import RETURN_BASELINES
-from pipeline.models.spec import BASELINES
-from pipeline.promotion.ledger import Deployed, current_champion, evidence_of, next_deployment
-from pipeline.promotion.registry import Registry, reconcile
+from pipeline.models.spec import BASELINES, MODEL
+from pipeline.models.training_set import TrainingSet
+from pipeline.promotion.cache import load_in_charge
+from pipeline.promotion.ledger import Deployed, evidence_of
+from pipeline.promotion.looks import Looks
+from pipeline.promotion.moves import Move, Moves, why_not
+from pipeline.promotion.registry import Registry
 from pipeline.promotion.spec import OUTCOME, RETURN, PromotionSpec
+from pipeline.promotion.standing import Standing
 from pipeline.promotion.succession import Incumbent, Judged, judge
+from pipeline.promotion.trial_spec import TRIAL
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import (
     COMPARISONS,
-    DEPLOYMENTS,
     EVALUATIONS,
     RETURN_DATASETS,
     RETURN_EVALUATIONS,
@@ -51,14 +58,22 @@ class Challenger:
     n_reads: int = 1
 
 
+type Asking = Callable[[Deployed, str], Incumbent]
+"""(the champion, what it learned from) -> the same, with what it says of the challenger's last block."""
+
+
 @dg.asset(deps=["outcome_model"])
 def champion(
     lake: dg.ResourceParam[Lake],
     source: dg.ResourceParam[str],
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
+    model_cache: dg.ResourceParam[Path],
 ) -> dg.MaterializeResult[Any]:
-    """The version in charge. The alias moves only on evidence, and every move is a row of the hash-chained ledger."""
+    """The version in charge. An alias moves only on evidence, and every move is a row of the hash-chained ledger.
+
+    A challenger that beats the champion and every baseline on the last block waits for its `trial`.
+    """
     frozen_set = frozen(lake, source, clock)
     version = trained_before(registry, frozen_set)
     if version is None:
@@ -66,10 +81,10 @@ def champion(
             f"training set {frozen_set.training_set_id!r} gave no model yet: materialise `outcome_model` first"
         )
     said = {name: as_interchange(rows) for name, rows in _said(lake, EVALUATIONS, version).items()}
-    learned = lake.scan(TRAINING_SETS).filter(pl.col("training_set_id") == frozen_set.training_set_id).collect()
-    reads = int(learned["n_last_block_reads"].sum())
+    reads = outcome_reads(lake, frozen_set)
     challenger = Challenger(version, frozen_set.source, said, BASELINES, TRAINING_SETS, reads)
-    return decided(lake, registry, clock, challenger, OUTCOME)
+    asking = partial(_asked, registry, model_cache, frozen_set, _said_by_model(lake, version))
+    return decided(lake, registry, clock, challenger, OUTCOME, asking)
 
 
 @dg.asset(deps=["return_model"])
@@ -96,17 +111,23 @@ def return_champion(
 
 
 def decided(
-    lake: Lake, registry: Registry, clock: Clock, challenger: Challenger, spec: PromotionSpec
+    lake: Lake,
+    registry: Registry,
+    clock: Clock,
+    challenger: Challenger,
+    spec: PromotionSpec,
+    asking: Asking = lambda named, source: Incumbent(named.version, source),
 ) -> dg.MaterializeResult[Any]:
-    """Judge a challenger by the rule of its model, move the alias if it passes, and tell what was found.
+    """Judge a challenger by the rule of its model, let it take the step that this allows, and tell what was found.
 
     The rule looks at who is in charge. Whoever takes charge while a challenger is judged makes the verdict void: it is
     judged again, against the new one.
     """
-    is_settled = False
+    is_settled, moves = False, Moves(lake, registry)
     while not is_settled:
-        named = _reconciled(lake, registry, spec.model_name)
-        incumbent = Incumbent(named.version, _source_of(lake, registry, named, challenger.sets)) if named else None
+        stands = moves.reconciled(spec.model_name)
+        named = stands.champion
+        incumbent = asking(named, _source_of(lake, registry, named, challenger.sets)) if named else None
         judged = judge(
             challenger.said,
             baselines=challenger.baselines,
@@ -118,14 +139,14 @@ def decided(
             n_reads=challenger.n_reads,
         )
         lake.append(COMPARISONS, judged.comparisons)
-        is_settled = not judged.verdict.is_promoted or _moved(lake, registry, challenger, judged, named, clock)
-    in_charge = current_champion(lake.scan(DEPLOYMENTS).collect(), spec.model_name)
+        refused, is_settled = _stepped(moves, challenger, judged, stands, clock, spec)
+    in_charge = Looks(lake, moves, spec, TRIAL).begin(clock.now()).champion
     return dg.MaterializeResult(
         metadata={
             "champion_version": in_charge.version if in_charge else "none",
             "challenger_version": challenger.version.version,
-            "is_promoted": judged.verdict.is_promoted,
-            "verdict": judged.verdict.reason,
+            "is_promoted": judged.verdict.is_promoted and not refused,
+            "verdict": f"{judged.verdict.reason}{refused and '; refused: ' + refused}",
             "last_block_reads": challenger.n_reads,
             "comparisons": table_value(judged.comparisons),
         }
@@ -147,46 +168,50 @@ def _source_of(lake: Lake, registry: Registry, deployed: Deployed, sets: Table) 
     return str(learned["source"].item()) if learned.height else "unknown"
 
 
-def _moving(lake: Lake) -> AbstractContextManager[None]:
-    """The right to move an alias, which one has at a time: two models share the ledger, and the alias follows it.
+def _stepped(
+    moves: Moves, challenger: Challenger, judged: Judged, stands: Standing, clock: Clock, spec: PromotionSpec
+) -> tuple[str, bool]:
+    """Why the step that the verdict allows is refused (empty: it is not), and whether it is settled.
 
-    Whoever reads the ledger or the alias without it may take the half of another's move for damage.
+    It is not where somebody moved since the challenger was judged: then it is judged again.
     """
-    return disk.locked(lake.root / ".locks" / "deployments.move.lock")
-
-
-def _reconciled(lake: Lake, registry: Registry, model_name: str) -> Deployed | None:
-    """Who is in charge by the ledger, after the alias was made to agree with it."""
-    with _moving(lake):
-        ledger = lake.scan(DEPLOYMENTS).collect()
-        reconcile(registry, ledger, model_name)
-    return current_champion(ledger, model_name)
-
-
-def _moved(
-    lake: Lake, registry: Registry, challenger: Challenger, judged: Judged, named: Deployed | None, clock: Clock
-) -> bool:
-    """Put the challenger in charge, unless somebody else than `named`, whom it was judged against, is by now.
-
-    The ledger first, then the alias: killed in between, the next reconciliation moves the alias.
-    """
+    if judged.step == "stay":
+        return "", True
     version = challenger.version
-    with _moving(lake):
-        ledger = lake.scan(DEPLOYMENTS).collect()
-        if current_champion(ledger, version.model_name) != named:
-            return False
-        row = next_deployment(
-            ledger,
-            model_name=version.model_name,
-            alias="champion",
-            action="promote",
-            version=version.version,
-            model_sha256=version.model_sha256,
-            actor="gate",
-            reason=judged.verdict.reason,
-            evidence=evidence_of(judged.comparisons),
-            at=clock.now(),
-        )
-        lake.append(DEPLOYMENTS, row)
-        reconcile(registry, lake.scan(DEPLOYMENTS).collect(), version.model_name)
-    return True
+    move = Move(
+        model_name=version.model_name,
+        action=judged.step,
+        version=version.version,
+        model_sha256=version.model_sha256,
+        actor="gate",
+        reason=judged.verdict.reason,
+        evidence=evidence_of(judged.comparisons),
+        approval=spec.approval,
+    )
+    refused = why_not(stands, move)
+    return refused, bool(refused) or moves.move(move, at=clock.now(), given=stands) is not None
+
+
+def _said_by_model(lake: Lake, version: RegisteredVersion) -> pl.DataFrame:
+    """What a version said of its last block, at the horizon it is judged by, networks apart from pools."""
+    own = lake.scan(EVALUATIONS).filter(pl.col("model_sha256") == version.model_sha256, pl.col("predictor") == MODEL)
+    return as_interchange(own.filter(pl.col("horizon_hours") == TRAINING.horizon_hours).collect())
+
+
+def _asked(
+    registry: Registry, cache: Path, frozen_set: TrainingSet, evaluation: pl.DataFrame, named: Deployed, source: str
+) -> Incumbent:
+    """The champion, and what it says of the challenger's last block; or why it cannot be asked any more."""
+    from pipeline.models.outcome_model import load_outcome  # noqa: PLC0415 - its learners are slow to import
+    from pipeline.models.rival import answered  # noqa: PLC0415
+
+    try:
+        loaded = load_in_charge(registry, cache, named, expected_feature_set=frozen_set.feature_set)
+    except RegistryError as error:
+        return Incumbent(named.version, source, mute=f"which cannot be asked any more: {error}")
+    model = load_outcome(loaded.model_bytes)
+    until = pl.Series([model.attributes["learned_until"]]).str.to_datetime(time_zone="UTC").item()
+    said = answered(frozen_set, evaluation, model, until)
+    return Incumbent(
+        named.version, source, said.with_columns(pl.concat_str("network", "pool", separator=":").alias("pool"))
+    )

@@ -17,12 +17,14 @@ from assets import (
     freshness,
     labels,
     models,
+    outcomes,
     pools,
     predictions,
     promotion,
     reports,
     returns,
     snapshots,
+    trial,
     upkeep,
 )
 from assets.metadata import column_schema
@@ -33,14 +35,16 @@ from resources.narrator import narrator
 from resources.settings import Settings
 from sensors import clockwork
 from sensors import collection as collection_watch
+from sensors import edge as edge_watch
 from sensors import labels as label_watch
 
 STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictions)
-BESIDE = {bin_health: "bins", returns: "models"}
+BESIDE = {bin_health: "bins", returns: "models", outcomes: "predictions", trial: "promotion"}
 """Modules that hold more assets of a stage."""
 TABLE_OF = {
     "qlib_bins": "bin_exports", "training_set": "training_sets", "champion": "deployments",
     "return_dataset": "return_datasets", "return_champion": "deployments",
+    "trial": "comparisons", "reign": "comparisons",
 }  # fmt: skip
 """The table an asset writes, where the two have different names."""
 
@@ -53,6 +57,7 @@ REPORTS = ("features_report", "labels_report")
 EXPORT = ("qlib_bins", "qlib_health")
 RETURNS = ("return_dataset", "return_model", "return_champion")
 TRAINING = ("training_set", "outcome_model", "champion", "predictions", *EXPORT, *RETURNS)
+SERVING = ("predictions", "outcomes", "performance_reports", "trial", "reign")
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 ADDED = "with every collection; what was told once is added once and stays"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"
@@ -64,6 +69,7 @@ CADENCE = {
     "reserves": "when a recording is imported; hours whose recording did not change are left alone",
     "market_labels": "every hour, for the last day",
     "labels": "every hour, for the last day: a label goes on changing until its longest horizon has passed",
+    **dict.fromkeys(SERVING, "every 15 min: what is due is scored, what matured is judged; and after every training"),
     **dict.fromkeys(REPORTS, "every morning, and whenever somebody asks"),
     **dict.fromkeys(EXPORT, "every hour, before every training, and on demand; only what is new is written"),
 }
@@ -80,6 +86,10 @@ KINDS = {
     "outcome_model": {"xgboost", "mlflow"},
     "champion": {"mlflow", "deltalake"},
     "predictions": {"xgboost", "deltalake"},
+    "outcomes": {"polars", "deltalake"},
+    "performance_reports": {"polars", "matplotlib"},
+    "trial": {"mlflow", "deltalake"},
+    "reign": {"mlflow", "deltalake"},
 }
 
 
@@ -98,7 +108,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     assets += dg.load_assets_from_modules([reports])
     return dg.Definitions(
         assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
-        asset_checks=dg.load_asset_checks_from_modules([checks, freshness, bin_health, returns]),
+        asset_checks=dg.load_asset_checks_from_modules([checks, freshness, bin_health, outcomes, returns, trial]),
         jobs=[
             dg.define_asset_job(
                 "loop",
@@ -130,6 +140,13 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
                 description="Freezes a training set, trains and evaluates a model, lets the gate decide.",
             ),
             dg.define_asset_job(
+                "serve",
+                dg.AssetSelection.assets(*SERVING),
+                executor_def=dg.in_process_executor,
+                description="Lets every model in its role speak about the newest snapshots, judges what matured, and "
+                "decides about the challenger on trial and the champion.",
+            ),
+            dg.define_asset_job(
                 "export",
                 dg.AssetSelection.assets(*EXPORT),
                 executor_def=dg.in_process_executor,
@@ -156,9 +173,15 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             clockwork.every_morning,
             clockwork.every_night,
             clockwork.every_quarter_hour,
+            clockwork.every_quarter_hour_serve,
             clockwork.every_sunday,
         ],
-        sensors=[collection_watch.pools_waiting, collection_watch.hours_to_catch_up, label_watch.enough_new_labels],
+        sensors=[
+            collection_watch.pools_waiting,
+            collection_watch.hours_to_catch_up,
+            label_watch.enough_new_labels,
+            edge_watch.edge_lost,
+        ],
         resources={**doors(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger, "narrator": narrator},

@@ -14,10 +14,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.bins import bins
+from pipeline.cli.evaluate import evaluate
 from pipeline.cli.features import features
+from pipeline.cli.gate import gate
 from pipeline.cli.labels import labels
 from pipeline.cli.lake import lake
 from pipeline.cli.pools import pools
+from pipeline.cli.predictions import predictions
+from pipeline.cli.promotion import promotion
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
 from pipeline.errors import PoolcastError, UsageError
@@ -34,7 +38,6 @@ app = typer.Typer(
 )
 recordings = typer.Typer(no_args_is_help=True, help="Recordings: market histories that can be replayed.")
 models = typer.Typer(no_args_is_help=True, help="Models: what they are worth.")
-promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge, and why.")
 app.add_typer(pools, name="pools")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
@@ -43,7 +46,11 @@ app.add_typer(labels, name="labels")
 app.add_typer(bins, name="bins")
 app.add_typer(recordings, name="recordings")
 app.add_typer(models, name="models")
+app.add_typer(predictions, name="predictions")
 app.add_typer(promotion, name="promotion")
+app.add_typer(gate, name="gate")
+for parent in (app, models):  # the same command under both names
+    parent.command("evaluate")(evaluate)
 
 
 def main() -> None:
@@ -163,57 +170,6 @@ def describe_recording(
     _show_description(recording, frames, as_json=as_json)
 
 
-@models.command("evaluate")
-def evaluate_model(
-    predictions: Annotated[
-        Path | None, typer.Argument(help="Predictions as Parquet: pool, time, label, one p_CLASS column a class.")
-    ] = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compute every figure of a file of predictions, with 95 % intervals from a bootstrap over pools.
-
-    Without a file: the out-of-sample predictions that the last demo wrote.
-    """
-    from pipeline.models.files import evaluate_file
-
-    figures = evaluate_file(predictions or settings_of(data_dir).data_dir / "demo" / "evaluation.parquet")
-    if as_json:
-        print_json(figures)
-    else:
-        out.print(_figures_table("Figures", {"predictions": figures}))
-
-
-@promotion.command("status")
-def promotion_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Say who is in charge since when and why, after checking the ledger's hash chain.
-
-    A chain shows any row that was changed, moved or slipped in. That its end was cut off shows only against the
-    registry, which every training compares it with.
-    """
-    from pipeline.promotion.ledger import verify
-    from pipeline.tables import COMPARISONS, DEPLOYMENTS
-
-    lake = lake_of(settings_of(data_dir))
-    ledger = lake.scan(DEPLOYMENTS).sort("sequence").collect()
-    verify(ledger)
-    compared = lake.scan(COMPARISONS).sort("known_at", "challenger_version", "opponent").collect()
-    if as_json:
-        print_json({"deployments": ledger.to_dicts(), "comparisons": compared.to_dicts()})
-        return
-    if ledger.is_empty():
-        out.print("Nobody is in charge.")
-    else:
-        for last in ledger.unique("model_name", keep="last", maintain_order=True).iter_rows(named=True):
-            out.print(f"Version {last['version']} of {last['model_name']} is in charge.")
-        out.print("The ledger, row by row:")
-    for row in ledger.iter_rows(named=True):
-        moved = f"{row['sequence']}. {row['known_at']:%Y-%m-%d %H:%M} {row['action']} version {row['version']}"
-        out.print(f"{moved} of {row['model_name']} by {row['actor']}: {row['reason']}", markup=False)
-    if compared.height:
-        out.print(_comparisons_table(compared.to_dicts()))
-
-
 def show_report(report: dict[str, Any], path: Path) -> None:
     """The demo's report on the screen."""
     from pipeline.models.records import as_text
@@ -274,26 +230,6 @@ def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
     for name in (name for name in SHOWN if name in first):
         plain = [as_text({**figures.get(name, {"value": None}), "low": None}) for figures in others]
         table.add_row(name, as_text(first[name]), *plain)
-    return table
-
-
-def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
-    table = RichTable(
-        "model",
-        "version",
-        "against",
-        "pools",
-        "judged by",
-        "gain",
-        "95 % interval",
-        "passed",
-        title="Comparisons; the unit is the pool, losses are means over pools",
-    )
-    for row in rows:
-        interval = f"{row['gain_low_pct']:.1f} to {row['gain_high_pct']:.1f} %"
-        gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
-        who = (row["model_name"], str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}")
-        table.add_row(*who, row["loss"].replace("_", " "), gain, interval, passed)
     return table
 
 

@@ -56,7 +56,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a challenger may become the first champion, why, and the opponents it did not beat."""
+    """Whether a challenger may take charge at once, why, and the opponents it did not beat."""
 
     is_promoted: bool
     reason: str
@@ -147,25 +147,25 @@ def mcnemar_exact(n_one_only: int, n_other_only: int) -> float:
     return float(min(1.0, 2 * np.exp(log_tail)))
 
 
-def first_champion_verdict(comparisons: Mapping[str, Comparison]) -> Verdict:
-    """Whether a challenger may become the first champion: it must beat every baseline by the same rule.
+def beats_all(comparisons: Mapping[str, Comparison]) -> Verdict:
+    """Whether a challenger beats every opponent by the same rule: who does not, stays where it is.
 
     Demanding all of them needs no correction for many tests: a challenger that does not beat one baseline passes
     with at most the error of that one comparison (intersection-union test, Berger 1982).
 
     Args:
-        comparisons: opponent (`baseline:NAME`) -> its comparison.
+        comparisons: opponent (`baseline:NAME`, `version:N`) -> its comparison.
 
     Raises:
         UsageError: there is nothing to compare with.
     """
     if not comparisons:
-        raise UsageError("asked for a first champion without one baseline to beat: compare with every baseline first")
+        raise UsageError("asked for a verdict without one opponent to beat: compare with every baseline first")
     unbeaten = tuple(name for name, done in comparisons.items() if not done.is_passed)
     if not unbeaten:
-        return Verdict(True, f"beats all {len(comparisons)} baselines: {', '.join(comparisons)}", ())
+        return Verdict(True, f"beats all {len(comparisons)} opponents: {', '.join(comparisons)}", ())
     told = "; ".join(f"{name}: {comparisons[name].reason}" for name in unbeaten)
-    return Verdict(False, f"does not beat {len(unbeaten)} of {len(comparisons)} baselines. {told}", unbeaten)
+    return Verdict(False, f"does not beat {len(unbeaten)} of {len(comparisons)} opponents. {told}", unbeaten)
 
 
 def comparison_row(
@@ -184,6 +184,7 @@ def comparison_row(
     row = {
         "comparison_id": hashlib.sha256(sides.encode()).hexdigest(),
         "known_at": require_utc(known_at),
+        "procedure": "offline",
         "model_name": model_name,
         "challenger_version": challenger_version,
         "opponent": opponent,

@@ -1,38 +1,50 @@
-"""Who may take over from whom, and the verdict on one challenger.
+"""Who may take over from whom: the first step of a challenger, judged offline on the last block in time.
 
 Belongs here: the rule of succession and the comparisons it rests on. Stays out: how two models are compared (`gate`),
-the record of moves (`ledger`) and the alias (`registry`).
+what happens in the shadow (`trial`), the record of moves (`ledger`) and the aliases (`registry`).
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.promotion.gate import Verdict, comparison_row, first_champion_verdict
+from pipeline.promotion.gate import Comparison, Verdict, beats_all, comparison_row
 from pipeline.promotion.losses import compare_evaluations
 from pipeline.promotion.spec import PromotionSpec
-from pipeline.tables import COMPARISONS
 
 MODEL = "model"
+
+type Step = Literal["promote", "challenge", "stay"]
+"""What the verdict allows: take charge at once, ask for a trial in the champion's shadow, or nothing."""
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The version in charge, and what it learned from."""
+    """The version in charge, what it learned from, and what it says of the challenger's own last block.
+
+    Attributes:
+        said: its predictions of those rows of the challenger's evaluation that came after both had learned, in the same
+            columns; None where it was not asked.
+        mute: why it can no longer be asked (the features it was fed are not computed any more), in words; else empty.
+    """
 
     version: int
     source: str
+    said: pl.DataFrame | None = None
+    mute: str = ""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, and the comparisons it rests on as rows of `COMPARISONS`."""
+    """A verdict, the step it allows, and the comparisons it rests on as rows of `COMPARISONS`."""
 
     verdict: Verdict
     comparisons: pl.DataFrame
+    step: Step
 
 
 def judge(
@@ -46,7 +58,10 @@ def judge(
     spec: PromotionSpec,
     n_reads: int = 1,
 ) -> Judged:
-    """Compare a challenger with every baseline, and say whether it may take over.
+    """Compare a challenger with every baseline and with the champion, and say what it may do next.
+
+    A first champion must beat every baseline, and so must whoever asks for a trial; that one must beat the champion
+    too, by the same rule, on rows that neither had seen. Whether it takes charge, its trial decides.
 
     Args:
         evaluations: predictor -> what it said out of sample of the same rows, in the columns that the rule's loss
@@ -61,7 +76,7 @@ def judge(
             knows of the others.
 
     Raises:
-        InputError: the predictions of a baseline or of the model are not there.
+        InputError: the predictions of a baseline or of the model are not there, or the champion's are of other rows.
     """
     if set(evaluations) != {MODEL, *baselines}:
         raise InputError(
@@ -73,38 +88,72 @@ def judge(
         for name, frame in evaluations.items()
         if name != MODEL
     }
-    rows = [
-        comparison_row(
-            comparison, model_name=spec.model_name, challenger_version=version, opponent=opponent, known_at=known_at
-        )
-        for opponent, comparison in compared.items()
-    ]
-    if incumbent is not None and incumbent.version == version:
-        barred = f"version {version} is in charge already"
-    else:
-        barred = why_barred(source, incumbent.source if incumbent else None)
-    verdict = Verdict(False, barred, ()) if barred else first_champion_verdict(compared)
-    if verdict.is_promoted and incumbent is not None:
-        replaced = f"; replaces version {incumbent.version}, which learned from {incumbent.source}"
-        verdict = replace(verdict, reason=verdict.reason + replaced)
+    barred = why_barred(version, source, incumbent)
+    if incumbent is not None and not barred and _is_rival(source, incumbent):
+        compared |= _against(evaluations[MODEL], incumbent, spec)
+    verdict, step = _verdict(compared, barred, source, incumbent)
     if not barred and n_reads > 1:
-        verdict = replace(verdict, reason=f"{verdict.reason}; models were evaluated {n_reads} times on these rows")
-    return Judged(verdict, pl.concat(rows) if rows else COMPARISONS.empty())
+        told = f"{verdict.reason}; models were evaluated {n_reads} times on these rows"
+        verdict = Verdict(verdict.is_promoted, told, verdict.unbeaten)
+    rows = [
+        comparison_row(done, model_name=spec.model_name, challenger_version=version, opponent=name, known_at=known_at)
+        for name, done in compared.items()
+    ]
+    return Judged(verdict, pl.concat(rows), step)
 
 
-def why_barred(source: str, incumbent_source: str | None) -> str:
-    """Why a challenger from `source` may not take over from a champion from `incumbent_source`; empty if it may.
+def why_barred(version: int, source: str, incumbent: Incumbent | None) -> str:
+    """Why a challenger from `source` may not even be compared with the champion; empty if it may.
 
-    >>> why_barred("recording:uniswap_v2_2020", "simulation:7")
+    >>> why_barred(2, "recording:uniswap_v2_2020", Incumbent(1, "simulation:7"))
     ''
-    >>> why_barred("simulation:7", "recording:uniswap_v2_2020")
+    >>> why_barred(2, "simulation:7", Incumbent(1, "recording:uniswap_v2_2020"))
     'the champion learned from real pools; a model of a simulation never replaces it'
     """
-    if incumbent_source is None:
+    if incumbent is None:
         return ""
-    simulated, incumbent_simulated = (s.startswith("simulation:") for s in (source, incumbent_source))
-    if incumbent_simulated and not simulated:
-        return ""
-    if simulated and not incumbent_simulated:
+    if incumbent.version == version:
+        return f"version {version} is in charge already"
+    if _is_simulated(source) and not _is_simulated(incumbent.source):
         return "the champion learned from real pools; a model of a simulation never replaces it"
-    return "a champion is in charge, and no challenger takes over before it has run in its shadow"
+    if _is_rival(source, incumbent) and incumbent.said is None:
+        return "a champion is in charge, and no challenger takes over before it has run in its shadow"
+    return ""
+
+
+def _is_simulated(source: str) -> bool:
+    return source.startswith("simulation:")
+
+
+def _is_rival(source: str, incumbent: Incumbent) -> bool:
+    """Whether the champion must be beaten: it can be asked, and it does not merely know a market that was made up."""
+    return not incumbent.mute and not (_is_simulated(incumbent.source) and not _is_simulated(source))
+
+
+def _against(evaluation: pl.DataFrame, incumbent: Incumbent, spec: PromotionSpec) -> dict[str, Comparison]:
+    """The comparison with the champion on the rows it was asked for; empty where there are none."""
+    if incumbent.said is None or incumbent.said.is_empty():
+        return {}
+    keys = ["pool", "time", "horizon"]
+    shared = evaluation.join(incumbent.said.select(keys), on=keys, how="semi")
+    return {f"version:{incumbent.version}": compare_evaluations(shared, incumbent.said, spec)}
+
+
+def _verdict(
+    compared: Mapping[str, Comparison], barred: str, source: str, incumbent: Incumbent | None
+) -> tuple[Verdict, Step]:
+    if barred:
+        return Verdict(False, barred, ()), "stay"
+    found = beats_all(compared)
+    if incumbent is None:
+        return found, "promote" if found.is_promoted else "stay"
+    if not _is_rival(source, incumbent):
+        why = incumbent.mute or f"which learned from {incumbent.source}"
+        told = f"{found.reason}; replaces version {incumbent.version}, {why}" if found.is_promoted else found.reason
+        return Verdict(found.is_promoted, told, found.unbeaten), "promote" if found.is_promoted else "stay"
+    if f"version:{incumbent.version}" not in compared:
+        told = f"no pool of its last block was born after the champion, version {incumbent.version}, had learned"
+        return Verdict(False, f"{told}: collect for longer", ()), "stay"
+    if not found.is_promoted:
+        return found, "stay"
+    return Verdict(False, f"{found.reason}: may run in the shadow of version {incumbent.version}", ()), "challenge"

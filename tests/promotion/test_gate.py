@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.errors import InputError, UsageError
-from pipeline.promotion.gate import compare_offline, comparison_row, first_champion_verdict, mcnemar_exact
+from pipeline.promotion.gate import beats_all, compare_offline, comparison_row, mcnemar_exact
 from pipeline.promotion.spec import PromotionSpec
 from pipeline.tables import COMPARISONS
 
@@ -150,16 +150,16 @@ def test_a_handful_of_pools_proves_nothing_however_large_the_gain():
 
 def test_the_first_champion_must_beat_every_baseline():
     good, bad = compare(np.full(40, 0.5), np.ones(40)), compare(np.ones(40), np.ones(40))
-    assert first_champion_verdict({"baseline:prior": good, "baseline:rule": good}).is_promoted
-    verdict = first_champion_verdict({"baseline:prior": good, "baseline:rule": bad})
+    assert beats_all({"baseline:prior": good, "baseline:rule": good}).is_promoted
+    verdict = beats_all({"baseline:prior": good, "baseline:rule": bad})
     assert not verdict.is_promoted
     assert verdict.unbeaten == ("baseline:rule",)
     assert "baseline:rule" in verdict.reason
 
 
 def test_without_a_baseline_there_is_no_first_champion():
-    with pytest.raises(UsageError, match="without one baseline"):
-        first_champion_verdict({})
+    with pytest.raises(UsageError, match="without one opponent"):
+        beats_all({})
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])

@@ -48,6 +48,7 @@ def test_a_last_block_that_was_looked_at_before_is_told_in_the_verdict() -> None
 def test_the_first_champion_beats_every_baseline() -> None:
     done = judged()
     assert done.verdict.is_promoted
+    assert done.step == "promote"
     assert done.comparisons["opponent"].to_list() == ["baseline:prior", "baseline:rule"]
 
 
@@ -83,3 +84,44 @@ def test_nobody_else_takes_over_however_good(source: str, incumbent: Incumbent, 
     verdict = judged(source, incumbent, model=0.99).verdict
     assert not verdict.is_promoted
     assert why in verdict.reason
+
+
+def test_who_beats_the_champion_and_every_baseline_may_run_in_its_shadow_and_no_more() -> None:
+    done = judged(incumbent=Incumbent(1, "recording:a", said(0.7)))
+    assert done.step == "challenge"
+    assert not done.verdict.is_promoted
+    assert done.comparisons["opponent"].to_list() == ["baseline:prior", "baseline:rule", "version:1"]
+    assert done.comparisons["is_passed"].all()
+
+
+@pytest.mark.parametrize(("champion", "model"), [(0.9, 0.9), (0.897, 0.9), (0.95, 0.9), (0.5, 0.55)])
+def test_who_is_not_plainly_better_than_the_champion_or_a_baseline_stays(champion: float, model: float) -> None:
+    done = judged(incumbent=Incumbent(1, "recording:a", said(champion)), model=model)
+    assert done.step == "stay"
+    assert "does not beat" in done.verdict.reason
+
+
+def test_the_champion_is_met_only_on_rows_it_had_not_seen() -> None:
+    later = said(0.7).tail(50)
+    compared = judged(incumbent=Incumbent(1, "recording:a", later)).comparisons
+    assert compared.filter(pl.col("opponent") == "version:1")["n_pools"].to_list() == [50]
+
+
+def test_without_a_pool_that_is_new_to_both_nothing_is_decided() -> None:
+    done = judged(incumbent=Incumbent(1, "recording:a", said(0.7).clear()))
+    assert (done.step, done.verdict.is_promoted) == ("stay", False)
+    assert "collect for longer" in done.verdict.reason
+
+
+def test_a_champion_that_can_no_longer_be_asked_gives_way_to_whoever_beats_the_baselines() -> None:
+    mute = Incumbent(1, "recording:a", mute="whose features are not computed any more")
+    done = judged(incumbent=mute)
+    assert (done.step, done.verdict.is_promoted) == ("promote", True)
+    assert "replaces version 1, whose features" in done.verdict.reason
+    assert judged(incumbent=mute, model=0.55).step == "stay"
+
+
+def test_a_champion_that_answered_other_rows_is_refused() -> None:
+    other = said(0.7).with_columns(pl.lit("RUG").alias("label"))
+    with pytest.raises(InputError, match="same rows"):
+        judged(incumbent=Incumbent(1, "recording:a", other))

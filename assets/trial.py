@@ -1,0 +1,228 @@
+"""After the offline gate: a challenger's trial in the champion's shadow, and the watch over the champion.
+
+Belongs here: reading what both said and what came of it, and telling what followed. Stays out: verdicts, decisions and
+moves (`pipeline.promotion.looks`).
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.metadata import table_value
+from assets.models import SPEC as TRAINING
+from assets.predictions import SPEC as SERVED
+from assets.reports import picture
+from pipeline.calendars import DAY, Clock, Span
+from pipeline.errors import RegistryError, TransientError
+from pipeline.lake import Lake
+from pipeline.predictions.pairs import coverage, losses_of, pairs, pairs_of, prior_losses
+from pipeline.promotion.cache import load_in_charge
+from pipeline.promotion.guards import Breach, breaches
+from pipeline.promotion.looks import Look, Looks
+from pipeline.promotion.moves import Moves
+from pipeline.promotion.registry import Registry
+from pipeline.promotion.spec import OUTCOME
+from pipeline.promotion.standing import Deployed, Standing
+from pipeline.promotion.trial import Shadowed
+from pipeline.promotion.trial_spec import TRIAL
+from pipeline.tables import OUTCOMES, PREDICTION_OUTCOMES, PREDICTIONS, UNSCORED
+
+NAME = TRAINING.model_name
+UNANSWERED = ("model_failed", "incomplete")
+"""Why a snapshot that the other could answer was not: it broke, or inputs that only it needs are gone."""
+END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dg.asset(deps=["outcomes"])
+def trial(
+    lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock], registry: dg.ResourceParam[Registry]
+) -> dg.MaterializeResult[Any]:
+    """The challenger on trial: bets on its outcomes against the champion's, until they prove it better or end it."""
+    looks, now = _looks(lake, registry), clock.now()
+    stands = looks.begin(now)
+    if stands.champion is None or stands.shadow is None:
+        return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is on trial"})
+    since = stands.shadow.known_at
+    paired = _pairs(lake, stands.champion, stands.shadow, since, now)
+    look = looks.at_trial(stands, paired, _shadowed(lake, stands.champion, stands.shadow, now), now)
+    looks.begin(now)
+    return dg.MaterializeResult(
+        metadata={
+            "champion_version": stands.champion.version,
+            "shadow_version": stands.shadow.version,
+            "on_trial_since": dg.MetadataValue.timestamp(since),
+            **_told(look, f"version {stands.shadow.version} on trial against version {stands.champion.version}"),
+        }
+    )
+
+
+@dg.asset(deps=["outcomes"])
+def reign(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    model_cache: dg.ResourceParam[Path],
+) -> dg.MaterializeResult[Any]:
+    """The champion against the one before it: a guard that is broken, or harm that is proven, throws it out."""
+    looks, now = _looks(lake, registry), clock.now()
+    stands = Moves(lake, registry).reconciled(NAME)
+    champion, former = stands.champion, stands.former
+    if champion is None:
+        return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is in charge"})
+    broken = _broken(lake, registry, model_cache, stands, now)
+    paired = _pairs(lake, champion, former, champion.known_at, now) if former else pl.DataFrame()
+    look = looks.at_reign(stands, paired, broken, now)
+    edge = looks.at_edge(stands, _against_prior(lake, registry, model_cache, champion, now), now)
+    if broken or look.is_moved:
+        context.log.error(look.decision.reason)
+    return dg.MaterializeResult(
+        metadata={
+            "champion_version": champion.version,
+            "former_version": former.version if former else "none",
+            "in_charge_since": dg.MetadataValue.timestamp(champion.known_at),
+            "guards_broken": [breach.guard for breach in broken],
+            "lost_its_edge_over_the_class_prior": edge is not None and edge.decision == "promote",
+            **_told(look, f"harm done by version {champion.version}, against the champion before it"),
+        }
+    )
+
+
+@dg.asset_check(
+    asset="reign",
+    description="The champion breaks no guard. It is told here also where nothing could be done about it: because it "
+    "is pinned, or because there is no champion to go back to.",
+)
+def champion_is_sound(
+    lake: dg.ResourceParam[Lake],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    model_cache: dg.ResourceParam[Path],
+) -> dg.AssetCheckResult:
+    """Whoever is in charge after the look breaks no guard."""
+    stands = Moves(lake, registry).standing(NAME)
+    broken = _broken(lake, registry, model_cache, stands, clock.now())
+    told = "; ".join(f"{breach.guard}: {breach.reason}" for breach in broken)
+    return dg.AssetCheckResult(passed=not broken, description=told or "no guard is broken")
+
+
+def _looks(lake: Lake, registry: Registry) -> Looks:
+    return Looks(lake, Moves(lake, registry), OUTCOME, TRIAL)
+
+
+def _said(lake: Lake, since: datetime, *versions: int) -> pl.DataFrame:
+    """What the versions said from a moment on."""
+    own = pl.col("model_version").is_in(versions) & (pl.col("model_name") == NAME)
+    return lake.scan(PREDICTIONS, _from(since)).filter(own, pl.col("known_at") >= since).collect()
+
+
+def _pairs(lake: Lake, champion: Deployed, other: Deployed, since: datetime, now: datetime) -> pl.DataFrame:
+    """Paired losses of what both said from `since` on, at the horizon that the model is judged by."""
+    return pairs(
+        _said(lake, since, champion.version, other.version),
+        lake.scan(PREDICTION_OUTCOMES, _from(since)).collect(),
+        champion.version,
+        other.version,
+        TRAINING.horizon_hours,
+        model_name=NAME,
+        last_age_hours=SERVED.max_age_hours,
+        now=_settled(now),
+    )
+
+
+def _against_prior(lake: Lake, registry: Registry, cache: Path, champion: Deployed, now: datetime) -> pl.DataFrame:
+    """Paired losses of the champion and of the class prior it learned, since it took charge; none without its file."""
+    from pipeline.models.outcome_model import load_outcome  # noqa: PLC0415 - its learners are slow to import
+
+    try:
+        model = load_outcome(load_in_charge(registry, cache, champion).model_bytes)
+    except (RegistryError, TransientError):
+        return pl.DataFrame()
+    said = _said(lake, champion.known_at, champion.version)
+    came = lake.scan(PREDICTION_OUTCOMES, _from(champion.known_at)).collect()
+    own: dict[str, Any] = {"model_name": NAME, "version": champion.version, "horizon_hours": TRAINING.horizon_hours}
+    prior: dict[str, float] = dict(zip(OUTCOMES, map(float, model.class_prior), strict=True))
+    return pairs_of(
+        losses_of(said, came, **own),
+        prior_losses(said, came, prior, **own),
+        horizon_hours=TRAINING.horizon_hours,
+        last_age_hours=SERVED.max_age_hours,
+        now=_settled(now),
+    )
+
+
+def _settled(now: datetime) -> datetime:
+    """Until when pools have entered for good: a label that comes late must not slip in before pools already seen."""
+    return now - timedelta(hours=TRIAL.settling_hours)
+
+
+def _shadowed(lake: Lake, champion: Deployed, shadow: Deployed, now: datetime) -> Shadowed:
+    """How far a trial has come."""
+    since, hours = shadow.known_at, TRAINING.horizon_hours
+    said = _said(lake, since, champion.version, shadow.version).filter(pl.col("horizon_hours") == hours)
+    matured = lake.scan(PREDICTION_OUTCOMES, _from(since)).filter(
+        pl.col("model_name") == NAME, pl.col("model_version") == shadow.version, pl.col("horizon_hours") == hours,
+        pl.col("predicted_at") >= since, pl.col("is_evidence"), pl.col("status") == "labelled",
+        pl.col("known_at") <= now,
+    )  # fmt: skip
+    share = coverage(said, champion.version, shadow.version, hours, model_name=NAME, since=since)
+    # What the champion said with hindsight, of snapshots from before the trial, nobody could have said beside it.
+    asked = said.filter(pl.col("model_version") == champion.version, pl.col("event_time") >= since)
+    return Shadowed(since, matured.select(pl.len()).collect().item(), asked.height, share)
+
+
+def _broken(lake: Lake, registry: Registry, cache: Path, stands: Standing, now: datetime) -> list[Breach]:
+    """The guards that the champion breaks; without a former champion only that its file is what it should be."""
+    champion, former = stands.champion, stands.former
+    if champion is None:
+        return []
+    found = _broken_file(registry, cache, champion)
+    if former is None:
+        return found
+    before = champion.known_at - timedelta(days=TRIAL.guards.days_before)
+    said = _said(lake, before, champion.version, former.version)
+    failed = lake.scan(UNSCORED, _from(champion.known_at)).filter(
+        pl.col("model_name") == NAME,
+        pl.col("model_version") == champion.version,
+        pl.col("reason").is_in(UNANSWERED),
+    )
+    own, other = (said.filter(pl.col("model_version") == who.version) for who in (champion, former))
+    return [*found, *breaches(own, other, failed.collect(), since=champion.known_at, now=now, spec=TRIAL.guards)]
+
+
+def _broken_file(registry: Registry, cache: Path, champion: Deployed) -> list[Breach]:
+    """Whether the champion's file is neither in the cache nor in the registry what the ledger says."""
+    try:
+        load_in_charge(registry, cache, champion)
+    except RegistryError as error:
+        return [Breach("artifact", str(error))]
+    except TransientError:
+        return []  # A registry that is away says nothing of the file.
+    return []
+
+
+def _from(since: datetime) -> Span:
+    """Everything decided from a while before `since` on: what is said at a moment is of a snapshot before it."""
+    return Span(since - DAY, END_OF_TIME)
+
+
+def _told(look: Look, title: str) -> dict[str, Any]:
+    """The look in metadata; the wealth against its bound is the picture."""
+    told: dict[str, Any] = {
+        "decision": look.decision.move, "reason": look.decision.reason, "is_moved": look.is_moved,
+    }  # fmt: skip
+    if look.verdict is None:
+        return told
+    from pipeline.promotion.wealth_plot import wealth_plot  # noqa: PLC0415 - matplotlib is slow to import
+
+    return {
+        **told,
+        "pools": look.verdict.n_pools,
+        "wealth": look.verdict.wealth,
+        "wealth_needed": look.verdict.bound,
+        "wealth_process": picture(wealth_plot(look.verdict, title, over="time"), "the wealth against its bound"),
+        "comparison": table_value(look.found),
+    }

@@ -1,0 +1,166 @@
+"""A challenger's trial in the champion's shadow, and the watch over a champion: what follows from the evidence.
+
+Belongs here: the decisions, as pure functions of the sequential verdict, the ledger's standing and the rule.
+Stays out: the verdict itself (`sequential`), the guard rails (`guards`), the move (`moves`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+import polars as pl
+
+from pipeline.promotion.guards import Breach
+from pipeline.promotion.sequential import SequentialVerdict
+from pipeline.promotion.spec import PromotionSpec
+from pipeline.promotion.standing import Deployed, Standing
+from pipeline.promotion.trial_spec import TrialSpec
+
+PRIOR: Final = "baseline:class_prior"
+"""The opponent that a champion must not lose to: how frequent the outcomes were when it learned."""
+
+type Move = Literal["promote", "reject", "wait"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done, and why."""
+
+    move: Move
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """How far a trial has come.
+
+    `n_matured`: the challenger's predictions that count and whose outcome is known. `coverage`: the share of the
+    champion's predictions since the trial began that the challenger made as well; None while there are none.
+    `n_asked`: those predictions of the champion.
+    """
+
+    started_at: datetime
+    n_matured: int
+    n_asked: int
+    coverage: float | None
+
+
+def decide_trial(
+    verdict: SequentialVerdict | None,
+    shadowed: Shadowed,
+    standing: Standing,
+    *,
+    now: datetime,
+    rule: PromotionSpec,
+    spec: TrialSpec,
+    is_shock_proof: bool,
+) -> Decision:
+    """Whether the challenger takes charge, goes, or stays in the shadow.
+
+    A proof stays a proof (Ville): reached early, it counts once the trial was long enough. What hinders a move that is
+    proven (a pin, a cool-down, an approval that is missing) is told, and the trial goes on.
+
+    Args:
+        verdict: of the paired outcomes so far; None while no pool has matured.
+        shadowed: how far the trial has come.
+        standing: who stands where.
+        now: UTC.
+        rule: whether a person must approve.
+        spec: the rule of trials.
+        is_shock_proof: whether bets on whole hours prove it as well, at `spec.cohort_alpha`: a shock that all pools of
+            an hour share makes the bets on pools unfair, those on hours not.
+    """
+    over = _over(verdict, shadowed, standing, now, spec)
+    if over:
+        return Decision("reject", over)
+    if verdict is None or verdict.decision != "promote":
+        return Decision("wait", f"nothing is proven yet{_found(verdict)}")
+    hours = _hours(shadowed, now)
+    if hours < spec.min_hours or shadowed.n_matured < spec.min_predictions:
+        short = f"{hours:.0f} of {spec.min_hours:g} h and {shadowed.n_matured} of {spec.min_predictions} predictions"
+        return Decision("wait", f"{verdict.reason}; the trial has {short}")
+    if not is_shock_proof:
+        return Decision("wait", f"{verdict.reason}; by hours, which shocks that pools share cannot fool, not yet")
+    hindrance = hindered(standing, now=now, rule=rule, spec=spec)
+    return Decision("wait" if hindrance else "promote", f"{verdict.reason}{hindrance and '; ' + hindrance}")
+
+
+def _over(
+    verdict: SequentialVerdict | None, shadowed: Shadowed, standing: Standing, now: datetime, spec: TrialSpec
+) -> str:
+    """Why the trial ends without the challenger taking charge; empty while it does not."""
+    shadow, hours = standing.shadow, _hours(shadowed, now)
+    if shadow is not None and shadow.version in standing.vetoed:
+        return f"version {shadow.version} was vetoed"
+    if verdict is not None and verdict.decision == "reject":
+        return verdict.reason
+    is_long = hours >= spec.min_hours and shadowed.n_asked >= spec.min_predictions
+    if is_long and (shadowed.coverage or 0.0) < spec.min_coverage:
+        told = f"it answered {shadowed.coverage or 0.0:.1%} of {shadowed.n_asked} snapshots that the champion answered"
+        return f"{told}; {spec.min_coverage:.0%} are needed"
+    if hours > 24 * spec.max_days and (verdict is None or verdict.decision != "promote"):
+        return f"nothing was proven in {spec.max_days:g} days{_found(verdict)}"
+    return ""
+
+
+def hindered(standing: Standing, *, now: datetime, rule: PromotionSpec, spec: TrialSpec) -> str:
+    """What keeps a proven challenger from taking charge for now, in words; empty if nothing does."""
+    if standing.pinned:
+        return "the champion is pinned"
+    if standing.cooling_since is not None and now < standing.cooling_since + timedelta(hours=spec.cooldown_hours):
+        until = standing.cooling_since + timedelta(hours=spec.cooldown_hours)
+        return f"a champion was thrown out lately: nobody takes charge before {until:%Y-%m-%d %H:%M} UTC"
+    if rule.approval == "required" and (standing.shadow is None or standing.shadow.version not in standing.approved):
+        return "it waits for `poolcast promotion approve`"
+    return ""
+
+
+def decide_watch(broken: list[Breach], harm: SequentialVerdict | None, standing: Standing) -> Decision:
+    """Whether the champion is thrown out for the one before it.
+
+    Args:
+        broken: the guards it broke.
+        harm: the sequential verdict with the sides changed: `promote` is the former champion's; None: nothing to judge.
+        standing: who stands where.
+
+    A pin is a person's word and holds against guards too; what it holds up is told.
+    """
+    proven = [f"{breach.guard}: {breach.reason}" for breach in broken]
+    if harm is not None and harm.decision == "promote":
+        proven.append(f"harm: {harm.reason}")
+    if not proven:
+        return Decision("wait", f"no guard is broken and no harm is proven{_found(harm)}")
+    if standing.pinned:
+        return Decision("wait", f"{'; '.join(proven)}; but the champion is pinned: roll back or unpin it")
+    if standing.former is None:
+        return Decision("wait", f"{'; '.join(proven)}; but there is no champion to go back to: train a new one")
+    return Decision("reject", "; ".join(proven))
+
+
+def lost_edge(comparisons: pl.DataFrame, champion: Deployed | None) -> str:
+    """Why the champion asks for training: it is proven worse than its class prior; empty where it is not.
+
+    Args:
+        comparisons: rows of `tables.COMPARISONS`, in any order.
+        champion: who is in charge.
+    """
+    if champion is None:
+        return ""
+    proven = comparisons.filter(
+        pl.col("model_name") == champion.model_name, pl.col("challenger_version") == champion.version,
+        pl.col("opponent") == PRIOR, pl.col("procedure") == "harm", pl.col("is_passed"),
+    ).sort("known_at")  # fmt: skip
+    if proven.is_empty():
+        return ""
+    row = proven.row(0, named=True)
+    return f"version {champion.version} does worse than its class prior, {row['n_pools']} pools prove it"
+
+
+def _hours(shadowed: Shadowed, now: datetime) -> float:
+    return (now - shadowed.started_at) / timedelta(hours=1)
+
+
+def _found(verdict: SequentialVerdict | None) -> str:
+    if verdict is None:
+        return ": no pool has matured"
+    return f": wealth {verdict.wealth:.3g} of {verdict.bound:.3g} after {verdict.n_pools} pools"

@@ -1,0 +1,58 @@
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import UsageError
+from pipeline.promotion.alpha import alpha_of, challenger_number
+from pipeline.promotion.spec import AlphaSpec
+
+MAY = datetime(2024, 5, 6, tzinfo=UTC)
+
+
+@given(st.floats(0.001, 0.5), st.integers(1, 400), st.floats(0.01, 0.5), st.integers(1, 1_000))
+@settings(max_examples=60, deadline=None)
+def test_the_shares_of_any_number_of_challengers_stay_within_the_budget(yearly, expected, tail, n):
+    spec = AlphaSpec(yearly, expected, tail)
+    shares = [alpha_of(k, spec) for k in range(1, n + 1)]
+    assert sum(shares) <= yearly * (1 + 1e-12)
+    assert all(share > 0 for share in shares)
+    assert all(later <= share * (1 + 1e-12) for share, later in pairwise(shares))
+
+
+def test_the_whole_budget_is_used_in_the_end():
+    assert sum(alpha_of(k) for k in range(1, 200_000)) == pytest.approx(0.10, rel=1e-4)
+
+
+def test_each_of_52_gets_the_same_and_the_next_one_still_something():
+    assert [alpha_of(k) for k in range(1, 53)] == pytest.approx([0.09 / 52] * 52)
+    assert alpha_of(53) == pytest.approx(0.01 * 52 / (52 * 53))
+
+
+def test_a_challenger_is_counted_in_the_year_in_which_its_shadow_began():
+    weekly = [MAY + timedelta(weeks=i) for i in range(60)]
+    numbers = [challenger_number(start, weekly) for start in weekly]
+    in_2024 = sum(start.year == 2024 for start in weekly)
+    assert numbers == [*range(1, in_2024 + 1), *range(1, 60 - in_2024 + 1)]
+
+
+def test_later_starts_do_not_change_a_number_and_equal_starts_only_make_it_strict():
+    assert challenger_number(MAY, [MAY, MAY + timedelta(hours=1)]) == 1
+    assert challenger_number(MAY, [MAY, MAY, MAY - timedelta(days=1)]) == 3
+
+
+def test_what_has_no_number_is_refused():
+    with pytest.raises(UsageError, match="not among"):
+        challenger_number(MAY, [MAY - timedelta(days=1)])
+    with pytest.raises(UsageError, match="UTC"):
+        challenger_number(MAY.replace(tzinfo=None), [MAY])
+    with pytest.raises(UsageError, match="first of a year is 1"):
+        alpha_of(0)
+
+
+@pytest.mark.parametrize("wrong", [{"yearly": 0.0}, {"yearly": 1.0}, {"n_expected": 0}, {"tail_share": 0.0}])
+def test_a_budget_that_cannot_be_shared_is_refused(wrong):
+    with pytest.raises(UsageError, match="cannot share"):
+        AlphaSpec(**wrong)

@@ -1,0 +1,181 @@
+"""`poolcast gate` on plain files, and the picture of a verdict."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import InputError, UsageError
+from pipeline.promotion.sequential import harm_verdict, sequential_verdict
+from pipeline.promotion.wealth_plot import wealth_plot
+
+OPEN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def pairs(seed=0, n=300, gain=0.2):
+    rng = np.random.default_rng(seed)
+    loss = rng.gamma(4.0, 0.2, n)
+    return pl.DataFrame(
+        {
+            "pool": [f"0x{i:040x}" for i in range(n)],
+            "matured_at": [OPEN + timedelta(minutes=10 * i) for i in range(n)],
+            "loss_champion": loss + rng.normal(gain, 0.4, n).clip(-0.1),
+            "loss_challenger": loss,
+        },
+        schema_overrides={"matured_at": pl.Datetime("us", "UTC")},
+    )
+
+
+def run(tmp_path, frame, *arguments, command="sequential"):
+    frame.write_parquet(tmp_path / "pairs.parquet")
+    return CliRunner().invoke(app, ["gate", command, str(tmp_path / "pairs.parquet"), *map(str, arguments)])
+
+
+def test_the_answer_is_the_verdict_of_the_library(tmp_path):
+    done = run(tmp_path, pairs(), "--alpha", 0.05, "--margin", 0.02, "--json")
+    told, verdict = json.loads(done.stdout), sequential_verdict(pairs(), alpha=0.05, margin=0.02)
+    assert told["decision"] == verdict.decision == "promote"
+    assert told["wealth"] == verdict.wealth
+    assert told["n_pools"] == verdict.n_pools
+    assert datetime.fromisoformat(told["stopped_at"]) == verdict.stopped_at
+
+
+def test_while_it_continues_it_has_not_stopped(tmp_path):
+    told = json.loads(run(tmp_path, pairs(n=5), "--json").stdout)
+    assert (told["decision"], told["stopped_at"], told["n_pools"]) == ("continue", None, 5)
+
+
+def test_a_spent_budget_rejects(tmp_path):
+    assert json.loads(run(tmp_path, pairs(n=9), "--max-pools", 5, "--json").stdout)["decision"] == "reject"
+
+
+@pytest.mark.parametrize("named", [["b", "a"], [2, 1], [date(2024, 2, 1), date(2024, 1, 1)], [False, True]])
+def test_each_experiment_gets_an_answer_of_its_own_in_order(tmp_path, named):
+    parts = [pairs(seed, 200, gain=0.1 * seed) for seed in (1, 2)]
+    frame = pl.concat([part.with_columns(experiment=pl.lit(name)) for part, name in zip(parts, named, strict=True)])
+    told = json.loads(run(tmp_path, frame, "--json").stdout)["experiments"]
+    by_name = dict(zip(map(str, named), parts, strict=True))
+    assert [str(answer["experiment"]) for answer in told] == [str(name) for name in sorted(named)]
+    for answer in told:
+        assert answer["wealth"] == sequential_verdict(by_name[str(answer["experiment"])], alpha=0.05).wealth
+    told = json.loads(run(tmp_path, frame, "--json", command="offline").stdout)["experiments"]
+    for answer, name in zip(told, sorted(named), strict=True):
+        alone = json.loads(run(tmp_path, by_name[str(name)], "--json", command="offline").stdout)
+        assert {key: value for key, value in answer.items() if key != "experiment"} == alone
+
+
+def test_times_without_a_zone_and_days_are_read_as_utc_and_a_note_says_so(tmp_path):
+    naive = run(tmp_path, pairs().with_columns(pl.col("matured_at").dt.replace_time_zone(None)), "--json")
+    assert "read as UTC" in naive.stderr
+    assert json.loads(naive.stdout) == json.loads(run(tmp_path, pairs(), "--json").stdout)
+    days = run(tmp_path, pairs().with_columns(pl.col("matured_at").dt.date()), "--json")
+    assert "days" in days.stderr
+    assert json.loads(days.stdout)["stopped_at"].endswith("T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda p: p.drop("pool"),
+        lambda p: p.clear(),
+        lambda p: p.with_columns(matured_at=pl.int_range(pl.len())),
+        lambda p: p.with_columns(pl.col("matured_at").cast(pl.String)),
+        lambda p: p.with_columns(loss_champion=pl.lit("much")),
+        lambda p: p.with_columns(loss_champion=pl.lit(float("nan"))),
+        lambda p: p.with_columns(experiment=pl.lit(None, pl.Int64)),
+    ],
+)
+def test_files_that_hold_no_pairs_are_refused(tmp_path, spoil):
+    assert isinstance(run(tmp_path, spoil(pairs())).exception, InputError)
+
+
+def test_what_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "x.parquet").write_text("pool,matured_at")
+    done = CliRunner().invoke(app, ["gate", "offline", str(tmp_path / "x.parquet")])
+    assert isinstance(done.exception, InputError)
+
+
+def test_an_alpha_that_is_none_is_wrong_use(tmp_path):
+    assert isinstance(run(tmp_path, pairs(), "--alpha", 0).exception, UsageError)
+
+
+def test_errors_come_without_a_traceback_and_with_a_status(tmp_path):
+    pairs().drop("pool").write_parquet(tmp_path / "pairs.parquet")
+    command = [sys.executable, "-m", "pipeline.cli", "gate", "sequential", str(tmp_path / "pairs.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "poolcast: read pairs: no columns ['pool']" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_the_offline_gate_leaves_mcnemar_out_unless_told_who_was_right(tmp_path):
+    told = json.loads(run(tmp_path, pairs(), "--min-gain", 0.05, "--json", command="offline").stdout)
+    assert told["is_passed"]
+    assert told["gain"] == pytest.approx(1 - pairs()["loss_challenger"].mean() / pairs()["loss_champion"].mean())
+    assert "mcnemar_p" not in told
+    known = pairs(n=4).with_columns(
+        correct_champion=pl.Series([True, False, False, False]), correct_challenger=pl.Series([True, True, True, True])
+    )
+    told = json.loads(run(tmp_path, known, "--json", command="offline").stdout)
+    assert (told["n_champion_only"], told["n_challenger_only"]) == (0, 3)
+    assert told["mcnemar_p"] == pytest.approx(0.25)
+    assert not told["is_passed"]  # four pools prove nothing
+
+
+def test_the_offline_gate_takes_errors_of_zero_and_one(tmp_path):
+    rng = np.random.default_rng(3)
+    wrong = pairs(n=400).with_columns(
+        loss_champion=pl.Series(rng.random(400) < 0.5), loss_challenger=pl.Series(rng.random(400) < 0.3)
+    )
+    told = json.loads(run(tmp_path, wrong, "--json", command="offline").stdout)
+    assert told["is_passed"]
+    assert told["gain"] == pytest.approx(1 - wrong["loss_challenger"].mean() / wrong["loss_champion"].mean())
+    faultless = wrong.with_columns(loss_champion=pl.lit(0.0))
+    assert isinstance(run(tmp_path, faultless, "--json", command="offline").exception, InputError)
+
+
+@pytest.mark.parametrize("command", ["sequential", "offline"])
+def test_without_json_there_is_a_table(tmp_path, command):
+    assert "reason" in run(tmp_path, pairs(), command=command).stdout
+
+
+def test_thousands_of_experiments_take_seconds(tmp_path):
+    n_experiments, n = 2_000, 200
+    rng = np.random.default_rng(0)
+    told = pairs(n=n).select("pool", "matured_at")
+    frame = pl.concat([told] * n_experiments).with_columns(
+        experiment=pl.Series(np.repeat(np.arange(n_experiments), n)),
+        loss_champion=pl.Series(rng.random(n * n_experiments) < 0.4),
+        loss_challenger=pl.Series(rng.random(n * n_experiments) < 0.4),
+    )
+    started = time.process_time()
+    answers = json.loads(run(tmp_path, frame, "--json").stdout)["experiments"]
+    assert time.process_time() - started < 20
+    assert np.mean([answer["decision"] == "promote" for answer in answers]) <= 0.05
+
+
+def test_the_picture_is_a_png_and_the_same_each_time(tmp_path):
+    done = run(tmp_path, pairs(), "--plot", tmp_path / "wealth.png", "--json")
+    assert done.exit_code == 0
+    drawn = (tmp_path / "wealth.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    run(tmp_path, pairs(), "--plot", tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == drawn
+
+
+def test_names_from_a_chain_are_drawn_and_not_read_as_formulas():
+    verdict = harm_verdict(pairs())
+    for over in ("pools", "time"):
+        assert wealth_plot(verdict, r"$\frac{1}{$ \undefined", over=over).startswith(b"\x89PNG")
+
+
+def test_a_picture_of_many_experiments_is_wrong_use(tmp_path):
+    done = run(tmp_path, pairs().with_columns(experiment=pl.lit(1)), "--plot", tmp_path / "x.png")
+    assert isinstance(done.exception, UsageError)
