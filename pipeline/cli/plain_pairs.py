@@ -1,0 +1,143 @@
+"""Paired losses in a plain file, and what they prove.
+
+Belongs here: what a file's columns stand for, one answer for each experiment in it. Stays out: the gates
+(`pipeline.promotion`), the screen (`gate`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from pipeline.errors import InputError
+from pipeline.promotion.gate import compare_offline
+from pipeline.promotion.losses import CLIP
+from pipeline.promotion.sequential import LOSSES, PAIRS, SequentialVerdict, sequential_verdict, sequential_verdicts
+from pipeline.promotion.spec import PromotionSpec
+
+EXPERIMENT: Final = "experiment"
+_CORRECT: Final = ("correct_champion", "correct_challenger")
+
+
+def read_pairs(path: Path) -> tuple[pl.DataFrame, str | None]:
+    """The file's pairs, `matured_at` in UTC, and what had to be taken for granted about its times.
+
+    Raises:
+        InputError: it is no Parquet, or its times are no moments.
+    """
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} is no file: give one Parquet file of pairs")
+    try:
+        told = pl.scan_parquet(path, glob=False)
+        found = [name for name in (EXPERIMENT, *PAIRS, *_CORRECT) if name in told.collect_schema()]
+        pairs = told.select(found).collect()
+        return _in_utc(pairs) if "matured_at" in found else (pairs, None)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"cannot use {str(path)!r}: {error}; give a Parquet file of pairs") from error
+
+
+def sequential_answers(
+    pairs: pl.DataFrame, *, alpha: float, margin: float, max_pools: int | None
+) -> Iterator[tuple[Any, SequentialVerdict]]:
+    """The verdict of each experiment; of a file without that column one, of experiment None."""
+    rule: dict[str, Any] = {"alpha": alpha, "margin": margin, "max_pools": max_pools}
+    if EXPERIMENT in pairs.columns:
+        yield from sequential_verdicts(pairs, EXPERIMENT, **rule)
+    else:
+        yield None, sequential_verdict(pairs, **rule)
+
+
+def sequential_record(verdict: SequentialVerdict) -> dict[str, Any]:
+    """A verdict as plain values, without its path."""
+    return {
+        "decision": verdict.decision,
+        "wealth": verdict.wealth,
+        "wealth_worse": verdict.wealth_worse,
+        "bound": verdict.bound,
+        "n_pools": verdict.n_pools,
+        "stopped_at": verdict.stopped_at.isoformat() if verdict.stopped_at else None,
+        "reason": verdict.reason,
+    }
+
+
+def offline_answers(pairs: pl.DataFrame, spec: PromotionSpec) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The offline comparison of each experiment as plain values; without `correct_*` columns there is no McNemar."""
+    needed = [name for name in ("pool", *LOSSES) if name not in pairs.columns]
+    if needed:
+        raise InputError(f"read pairs: no columns {needed!r} among {pairs.columns!r}")
+    nulls = {name: n for name in pairs.columns if name != "matured_at" and (n := pairs[name].null_count())}
+    if nulls:
+        raise InputError(f"read pairs: missing values, by column: {nulls!r}; leave out what has not matured")
+    if EXPERIMENT not in pairs.columns:
+        yield None, _offline_record(pairs, spec)
+        return
+    for (experiment,), rows in pairs.sort(EXPERIMENT).group_by(EXPERIMENT, maintain_order=True):
+        yield experiment, _offline_record(rows, spec)
+
+
+def _offline_record(pairs: pl.DataFrame, spec: PromotionSpec) -> dict[str, Any]:
+    # A loss of exactly 0 is an error that was not made; the gate divides by means of losses and refuses a 0, so that
+    # here, as in `losses`, the least loss is CLIP.
+    champion, challenger = (np.where(v == 0, CLIP, v) for v in (_floats(pairs, name) for name in LOSSES))
+    if len(champion) and 0 <= champion.max() <= CLIP:
+        raise InputError("compared two models: the champion has no loss at all, so a relative gain has no meaning")
+    is_told = all(name in pairs.columns for name in _CORRECT)
+    nothing = np.zeros(len(pairs), dtype=bool)
+    right, challenger_right = (_flags(pairs, name) if is_told else nothing for name in _CORRECT)
+    done = compare_offline(pairs["pool"].to_numpy(), challenger, champion, challenger_right, right, spec=spec)
+    record = {
+        "is_passed": done.is_passed,
+        "gain": done.gain,
+        "gain_low": done.gain_low,
+        "gain_high": done.gain_high,
+        "min_gain": spec.min_gain,
+        "loss_champion": done.loss_opponent,
+        "loss_challenger": done.loss_challenger,
+        "n_pools": done.n_pools,
+        "n_rows": done.n_rows,
+        "reason": done.reason.removeprefix("log "),  # nobody said which loss the file holds
+    }
+    mcnemar = {
+        "n_champion_only": done.n_opponent_only,
+        "n_challenger_only": done.n_challenger_only,
+        "mcnemar_p": done.mcnemar_p,
+    }
+    return {**record, **mcnemar} if is_told else record
+
+
+def offline_spec(min_gain: float, min_pools: int) -> PromotionSpec:
+    """The written rule with the gain and the pools that somebody asked for."""
+    return replace(PromotionSpec(), min_gain=min_gain, min_pools=min_pools)
+
+
+def _in_utc(pairs: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+    dtype, moment = pairs.schema["matured_at"], pl.col("matured_at")
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is not None:
+            return pairs.with_columns(moment.dt.convert_time_zone("UTC")), None
+        return pairs.with_columns(moment.dt.replace_time_zone("UTC")), "matured_at names no time zone: read as UTC"
+    if dtype == pl.Date:
+        days = moment.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        return pairs.with_columns(days), "matured_at holds days: read as their start, UTC; pools of a day by their name"
+    raise InputError(
+        f"read pairs: 'matured_at' holds {dtype}, not moments: write timestamps, best in UTC (whole numbers do not say"
+        " whether they count seconds, and text does not say its format)"
+    )
+
+
+def _floats(pairs: pl.DataFrame, name: str) -> Any:
+    if not (pairs.schema[name].is_numeric() or pairs.schema[name] == pl.Boolean):
+        raise InputError(f"read pairs: {name!r} holds {pairs.schema[name]}, not numbers")
+    return pairs[name].cast(pl.Float64).to_numpy()
+
+
+def _flags(pairs: pl.DataFrame, name: str) -> Any:
+    values = _floats(pairs, name)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise InputError(
+            f"read pairs: {name!r} must be true or false (1 or 0), found {np.unique(values)[:5].tolist()!r}"
+        )
+    return values == 1
