@@ -3,10 +3,10 @@
 Belongs here: what the card says, in Markdown that no text from outside can break. Stays out: the figures themselves.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
+from pipeline.promotion.markdown import cell
 from pipeline.promotion.run import TrainingRun
 
 MAX_DESCRIPTION: Final = 5_000
@@ -17,11 +17,16 @@ _MAX_METRICS: Final = 30
 def describe(run: TrainingRun) -> str:
     """The version's card in Markdown, at most 5,000 characters: what it is, what it is worth, how to check it."""
     head = [
-        f"### {_cell(run.model_name)}, trained on set `{_cell(run.training_set_id[:12])}`",
-        _cell(run.kind.in_words),
+        f"### {cell(run.model_name)}, trained on set `{cell(run.training_set_id[:12])}`",
+        cell(run.kind.in_words),
         "",
-        "**Before you promote it**: read its rows in the `comparisons` table and `plots/` of its run. Moving the"
-        " champion alias by hand does not last: the alias follows the `deployments` ledger.",
+        "**Where it stands** is in its tags `standing` and `evidence`: `champion` is in charge, `former` was before and"
+        " is kept to go back to, `shadow` is on trial beside the champion, `challenger` waits for its trial.",
+        "",
+        "**Before you approve or veto it**: read its rows in the `comparisons` table (gain, interval, pools), the"
+        " metrics below beside those of the champion, and `plots/` of its run (calibration first). Then"
+        " `poolcast promotion approve` or `veto`. An alias moved by hand does not last: it follows the `deployments`"
+        " ledger.",
     ]
     shown = dict(list(run.metrics.items())[:_MAX_METRICS])
     parts = [
@@ -30,7 +35,7 @@ def describe(run: TrainingRun) -> str:
         _table("Training set", run.dataset),
         _table("Made from", run.identity),
         _table("Parameters", run.params),
-        [f"**{len(run.feature_names)} features**: {_cell(', '.join(run.feature_names))}"],
+        [f"**{len(run.feature_names)} features**: {cell(', '.join(run.feature_names))}"],
     ]
     text = "\n\n".join("\n".join(part) for part in parts if part)
     return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 2].rstrip() + " …"
@@ -39,9 +44,4 @@ def describe(run: TrainingRun) -> str:
 def _table(title: str, rows: Mapping[str, object]) -> list[str]:
     if not rows:
         return []
-    return [f"| {title} | |", "|---|---|", *(f"| {_cell(str(k))} | {_cell(str(v))} |" for k, v in rows.items())]
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table, nor be read as a tag or a link."""
-    return re.sub(r"([\\`|<>\[\]*])", r"\\\1", " ".join(text.split()))
+    return [f"| {title} | |", "|---|---|", *(f"| {cell(str(k))} | {cell(str(v))} |" for k, v in rows.items())]

@@ -1,0 +1,73 @@
+"""`poolcast evaluate`: what predictions in a file are worth.
+
+Belongs here: arguments and tables on the screen. Stays out: reading the file and the figures (`pipeline.models`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pipeline.cli.screen import AsJson, DataDir, out, print_json, settings_of
+
+SHOWN = ("log_loss", "accuracy", "f1/macro", "roc_auc/macro", "brier")
+"""The figures of a slice that fit a screen."""
+
+
+def evaluate(
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(metavar="PREDICTIONS.parquet", help="Columns pool, label and one p_CLASS a class, of any set."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Figures by slice too: horizon, network, tier, age or any column; may be repeated."),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every figure of a file of predictions, with 95 % intervals from a bootstrap over pools.
+
+    Classes are those that have a column. `--by tier` needs a column `reserve_usd`, `--by age` one `age_hours`.
+    Without a file: the out-of-sample predictions that the last demo wrote.
+    """
+    from pipeline.models.files import evaluate_file
+    from pipeline.snapshots.spec import SnapshotsSpec
+
+    tiers = [(tier.reserve_usd, tier.is_exclusive) for tier in SnapshotsSpec().tiers]
+    path = predictions or settings_of(data_dir).data_dir / "demo" / "evaluation.parquet"
+    told = evaluate_file(path, by=by or (), tiers=tiers)
+    if as_json:
+        print_json(told)
+        return
+    cut = told.pop("by", {})
+    out.print(figures_table(told))
+    for name, parts in cut.items():
+        out.print(_slices_table(name, parts))
+
+
+def figures_table(told: dict[str, Any]) -> RichTable:
+    """Every figure of a file."""
+    from pipeline.models.records import as_text
+
+    table = RichTable("figure", "value [95 % interval]", title="Figures", title_justify="left")
+    for name, figure in told.items():
+        table.add_row(_shown(name), as_text(figure))
+    return table
+
+
+def _slices_table(by: str, parts: dict[str, Any]) -> RichTable:
+    from pipeline.models.records import as_text
+
+    table = RichTable("slice", "pools", "rows", *SHOWN, title=_shown(f"By {by}"), title_justify="left")
+    for name, part in parts.items():
+        figures = (as_text(part["figures"].get(metric)) for metric in SHOWN)
+        table.add_row(_shown(name), f"{part['n_pools']:,}", f"{part['n_rows']:,}", *figures)
+    return table
+
+
+def _shown(name: str) -> Text:
+    """A name from a file, as text that a terminal cannot take for a command."""
+    return Text("".join(ch for ch in name if ch.isprintable()))
