@@ -57,7 +57,12 @@ REPORTS = ("features_report", "labels_report")
 EXPORT = ("qlib_bins", "qlib_health")
 RETURNS = ("return_dataset", "return_model", "return_champion")
 TRAINING = ("training_set", "outcome_model", "champion", "predictions", *EXPORT, *RETURNS)
+OUTCOME_TRAINING = ("training_set", "outcome_model", "champion")
 SERVING = ("predictions", "outcomes", "performance_reports", "trial", "reign")
+OUTCOME_LOOP = (
+    "reserves", "pools", "candles", "snapshots", *FAMILIES, "features", *MATURING, *OUTCOME_TRAINING, *SERVING,
+)  # fmt: skip
+"""From recorded updates to who is in charge of `pool-outcome`."""
 HOURLY = "each hour, computed whole and replaced; collection brings the running hour up to date every 5 min"
 ADDED = "with every collection; what was told once is added once and stays"
 WEEKLY = "on 1,000 new labels, every Sunday 03:00 UTC, and whenever somebody asks"

@@ -4,10 +4,9 @@ Belongs here: arguments, tables on the screen, exit statuses (2: wrong use, 1: f
 what takes seconds to import is imported by the command that needs it.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table as RichTable
@@ -19,15 +18,14 @@ from pipeline.cli.features import features
 from pipeline.cli.gate import gate
 from pipeline.cli.labels import labels
 from pipeline.cli.lake import lake
+from pipeline.cli.models import models
 from pipeline.cli.pools import pools
 from pipeline.cli.predictions import predictions
 from pipeline.cli.promotion import promotion
+from pipeline.cli.recordings import recordings
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
 from pipeline.errors import PoolcastError, UsageError
-
-if TYPE_CHECKING:
-    from pipeline.pools.recording import RecordedFrames, Recording
 
 app = typer.Typer(
     name="poolcast",
@@ -36,8 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-recordings = typer.Typer(no_args_is_help=True, help="Recordings: market histories that can be replayed.")
-models = typer.Typer(no_args_is_help=True, help="Models: what they are worth.")
 app.add_typer(pools, name="pools")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
@@ -119,57 +115,6 @@ def graph(as_json: AsJson = False) -> None:
     print_json(graph_nodes(defs)) if as_json else out.print("\n".join(graph_lines(defs)), markup=False, soft_wrap=True)
 
 
-@recordings.command("simulate")
-def simulate_recording(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; its name becomes the recording's.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 7,
-    pools: Annotated[int, typer.Option(help="Number of pools.", min=1)] = 400,
-    days: Annotated[int, typer.Option(help="Length of the market in days.", min=3)] = 10,
-) -> None:
-    """Make a market with planted truths (rugs, bleeds, pumps, healthy pools) and write it as a recording."""
-    from dataclasses import replace
-
-    from pipeline.pools.simulator import simulate, write_recording
-    from pipeline.pools.spec import SimulationSpec
-
-    spec = replace(SimulationSpec(), n_pools=pools, days=days, birth_days=days - 2)
-    made = write_recording(simulate(spec, seed), folder, spec, seed)
-    out.print(f"{pools} pools over {days} days, source {made.source}, in {made.path}", markup=False)
-
-
-@recordings.command("import")
-def import_recording(
-    folder: Annotated[Path, typer.Argument(help="A recording: a folder with pools.parquet and reserves.parquet.")],
-    data_dir: DataDir = None,
-) -> None:
-    """Register a recording and import it into the tables reserves, pools, candles and quarantine."""
-    from pipeline.calendars import SystemClock
-    from pipeline.pools.shelf import Shelf
-    from pipeline.pools.spec import PoolsSpec
-    from pipeline.replay import replay
-
-    settings = settings_of(data_dir)
-    told = Shelf(settings.recordings).register(folder, PoolsSpec(), SystemClock().now())
-    with instance_of(settings) as (defs, instance, tags):
-        replay(defs, instance, told, assets=("reserves", "pools", "candles"), tags=tags)
-    _show_description(told.recording, told.frames, as_json=False)
-
-
-@recordings.command("describe")
-def describe_recording(
-    folder: Annotated[Path, typer.Argument(help="A recording: a folder with pools.parquet and reserves.parquet.")],
-    as_json: AsJson = False,
-) -> None:
-    """Say what a recording holds, what would be refused and why. Nothing is imported."""
-    from pipeline.calendars import SystemClock
-    from pipeline.pools.recording import open_recording, read_recording
-    from pipeline.pools.spec import PoolsSpec
-
-    recording = open_recording(folder)
-    frames = read_recording(recording, PoolsSpec(), SystemClock().now())
-    _show_description(recording, frames, as_json=as_json)
-
-
 def show_report(report: dict[str, Any], path: Path) -> None:
     """The demo's report on the screen."""
     from pipeline.models.records import as_text
@@ -231,16 +176,3 @@ def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:
         plain = [as_text({**figures.get(name, {"value": None}), "low": None}) for figures in others]
         table.add_row(name, as_text(first[name]), *plain)
     return table
-
-
-def _show_description(recording: "Recording", frames: "RecordedFrames", *, as_json: bool) -> None:
-    from pipeline.pools.recording import describe
-
-    told = describe(frames)
-    if as_json:
-        print_json({"name": recording.name, "source": recording.source, "sha256": recording.sha256, **told})
-        return
-    table = RichTable("what", "found", title=f"{recording.name} ({recording.source})", title_justify="left")
-    for name, value in told.items():
-        table.add_row(name, Text(json.dumps(value, default=str) if isinstance(value, dict) else str(value)))
-    out.print(table)

@@ -1,0 +1,88 @@
+"""`poolcast models`: training by hand.
+
+Belongs here: arguments and what is shown of a finished run. Stays out: training itself (the graph's job `train`); what
+predictions are worth is `evaluate`, which stands here by another name.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pipeline.cli.screen import AsJson, DataDir, instance_of, out, print_json, settings_of
+
+models = typer.Typer(no_args_is_help=True, help="Models: training by hand, what they are worth, who asked for them.")
+
+
+@models.command("train")
+def train(
+    source: Annotated[
+        str, typer.Option(help="Whose pools to learn from: geckoterminal, recording:NAME, simulation:SEED.")
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why, for the history of trainings.")] = "asked for at the command line",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Freeze a training set, train, evaluate, let the gate decide: what the sensors and the weekly schedule ask for.
+
+    The same set and code are not trained twice. A second training that is asked for meanwhile waits for the first.
+    """
+    from getpass import getuser
+
+    from pipeline.calendars import HOUR, Span, SystemClock, floor
+    from pipeline.definitions import OUTCOME_TRAINING
+    from pipeline.runs import run_job
+
+    settings, hour = settings_of(data_dir), floor(SystemClock().now(), HOUR)
+    with instance_of(settings, alone=False) as (defs, instance, tags):
+        done = run_job(
+            defs,
+            instance,
+            "train",
+            Span(hour, hour + HOUR),
+            assets=OUTCOME_TRAINING,
+            tags={**tags, "poolcast/trigger": f"{getuser()}: {reason}"},
+            resources={"source": {"config": {"name": source}}},
+        )
+    told = {name: done.metadata["outcome_model"].get(name) for name in ("version", "training_set_id", "model_sha256")}
+    told |= {"verdict": done.metadata["champion"].get("verdict"), "run_id": done.run_id}
+    if as_json:
+        print_json(told)
+        return
+    table = RichTable("what", "found", title="Training", title_justify="left")
+    for name, value in told.items():
+        table.add_row(name, Text(str(value)))
+    out.print(table)
+
+
+@models.command("history")
+def history(
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 20,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which trainings were asked for, by what or whom, and how they ended; the newest first."""
+    from datetime import UTC, datetime
+
+    import dagster as dg
+
+    settings = settings_of(data_dir)
+    with instance_of(settings, alone=False) as (_, instance, _tags):
+        records = instance.get_run_records(dg.RunsFilter(job_name="train"), limit=limit)
+    rows: list[dict[str, Any]] = [
+        {
+            "run_id": record.dagster_run.run_id,
+            "asked_at": datetime.fromtimestamp(record.create_timestamp.timestamp(), UTC),
+            "trigger": record.dagster_run.tags.get("poolcast/trigger", "somebody, in the UI"),
+            "status": record.dagster_run.status.value,
+        }
+        for record in records
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = RichTable("asked at", "by what or whom", "ended", "run", title="Trainings", title_justify="left")
+    for row in rows:
+        table.add_row(f"{row['asked_at']:%Y-%m-%d %H:%M}", Text(str(row["trigger"])), str(row["status"]), row["run_id"])
+    out.print(table)
