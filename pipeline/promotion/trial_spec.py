@@ -65,7 +65,7 @@ class TrialSpec:
     min_predictions: int = 100
     min_coverage: float = 0.95
     margin: float = 0.0
-    max_pools: int = 3_000
+    max_pools: int = 50_000
     max_days: float = 28.0
     settling_hours: float = 2.0
     cohort_alpha: float = 0.05
