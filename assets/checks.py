@@ -85,6 +85,9 @@ GUARDED = {
     "comparisons": "champion",
     "deployments": "champion",
     "predictions": "predictions",
+    "unscored": "predictions",
+    "outcomes": "outcomes",
+    "performance_reports": "performance_reports",
 }
 """Each table, and the asset that writes it."""
 GUARDED_TOO = {"comparisons": "return_champion", "deployments": "return_champion"}

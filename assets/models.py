@@ -15,6 +15,7 @@ from pipeline.lake import Lake
 from pipeline.models.records import compared, last_block
 from pipeline.models.source import choose_source
 from pipeline.models.spec import TrainingSpec
+from pipeline.models.training_records import kinds_by_fold, signal_in_words
 from pipeline.models.training_set import TrainingSet, freeze
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.versions import RegisteredVersion
@@ -73,7 +74,10 @@ def outcome_model(
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[Any]:
-    """Gradient boosting for the 24 h outcome, evaluated on the last block in time and registered as `pool-outcome`."""
+    """The outcome at 24 h (and 1 h, 6 h) by the best of six kinds of model, evaluated once on the last block in time.
+
+    It is registered as `pool-outcome`, with a high signal whose false-positive rate is bounded, or why there is none.
+    """
     # XGBoost and matplotlib take seconds to import: paid here, and never when the code location loads.
     from assets.training import train  # noqa: PLC0415
 
@@ -91,6 +95,9 @@ def outcome_model(
             "model_sha256": version.model_sha256,
             "training_set_id": version.training_set_id,
             "mlflow_run_id": version.run_id,
+            "what_it_is": version.kind.in_words,
+            "kinds_by_fold": table_value(kinds_by_fold(figures)),
+            "high_signal": signal_in_words(figures),
             "last_block": table_value(compared(last_block(figures))),
             f"last_block_decided_at_{headline_age}_h_of_age": table_value(compared(last_block(figures, headline_age))),
         }
@@ -111,6 +118,12 @@ def has_evidence(lake: Lake, version: RegisteredVersion) -> bool:
         lake.scan(target).filter(pl.col("model_sha256") == version.model_sha256).head(1).collect().height
         for target in (EVALUATIONS, FIGURES)
     )
+
+
+def last_block_reads(lake: Lake, frozen_set: TrainingSet) -> int:
+    """How often a model was evaluated on the last block of these rows, by whatever features, learners and code."""
+    alike = lake.scan(TRAINING_SETS).filter(pl.col("rows_id") == frozen_set.rows_id).collect()
+    return int(alike["n_last_block_reads"].sum())
 
 
 def _sources(tables: Sequence[pl.LazyFrame]) -> set[str]:

@@ -1,20 +1,25 @@
 """The costly half of `outcome_model`: fit, keep the evidence, register. Imported when there is something to train."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from typing import Any, Final
 
 import polars as pl
 
 from pipeline.lake import Lake
-from pipeline.models.evaluation import Trained, train_and_evaluate
+from pipeline.models.evaluation import train_and_evaluate
 from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block
 from pipeline.models.spec import TrainingSpec
+from pipeline.models.trained import Trained
+from pipeline.models.training_records import signal_table
 from pipeline.models.training_set import TrainingSet
-from pipeline.promotion.kinds import Classifier
+from pipeline.promotion.kinds import Outcomes
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES, TRAINING_SETS
+
+LOADER: Final = "pipeline.models.outcome_scoring"
+EXAMPLE_ROWS: Final = 3
 
 
 def train(
@@ -37,11 +42,20 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
         training_set_id=frozen.training_set_id,
         feature_set=frozen.feature_set,
         code_version=code,
-        feature_names=frozen.feature_names,
-        kind=Classifier(OUTCOMES),
-        params={**asdict(spec.learner), "n_rounds": trained.model.n_rounds, "horizon_hours": spec.horizon_hours},
+        feature_names=trained.model.feature_names,
+        kind=Outcomes(OUTCOMES, spec.horizon_hours, trained.model.further_hours, LOADER, trained.kind),
+        params=_params(trained, spec),
         metrics=flat(last_block(figure_rows(trained))),
-        tables={"figures": trained.metrics, "importance": trained.importance, "evaluation": trained.evaluation},
+        tables={
+            "figures": trained.metrics,
+            "importance": trained.importance,
+            "evaluation": trained.evaluation,
+            "kinds_by_fold": trained.standings,
+            "trials": trained.trials,
+            "signal": signal_table(trained),
+            "slices": trained.slices,
+            "learning_curve": trained.learning_curve,
+        },
         plots=trained.plots,
         dataset={
             "source": frozen.source,
@@ -52,9 +66,21 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
             "first decision": f"{frozen.first_time:%Y-%m-%d %H:%M} UTC",
             "last decision": f"{frozen.last_time:%Y-%m-%d %H:%M} UTC",
         },
+        example=frozen.frame.head(EXAMPLE_ROWS),
         tags={"source": frozen.source},
         run_name=f"{spec.model_name} {frozen.training_set_id[:12]}",
     )
+
+
+def _params(trained: Trained, spec: TrainingSpec) -> dict[str, Any]:
+    """What was chosen, after how many trials, and what the signal rests on."""
+    return {
+        "kind": trained.kind,
+        "n_trials": trained.trials.height,
+        "horizon_hours": spec.horizon_hours,
+        "signal": trained.certificate.words,
+        **trained.settings,
+    }
 
 
 def _count_read(lake: Lake, training_set_id: str) -> None:

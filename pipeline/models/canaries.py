@@ -19,6 +19,7 @@ Belongs here: which canaries listen to a training set. Stays out: each canary (`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -32,6 +33,9 @@ from pipeline.models.canary_permutation import check_permuted_labels, permute_by
 from pipeline.models.canary_rebuilt import Rebuild, Relabel, check_rebuilt, check_relabelled
 from pipeline.models.canary_report import CanaryReport, CanaryResult
 from pipeline.models.canary_splits import check_splits, training_splits
+from pipeline.models.learner import Classes, matrix
+from pipeline.models.learners.logistic import Design
+from pipeline.models.selection import select
 from pipeline.models.splits import Rows, Split
 from pipeline.models.training_set import TrainingSet, pool_numbers
 from pipeline.models.vector import fit_vector, scaled
@@ -43,6 +47,10 @@ __all__ = [
     "check_reconciled", "check_relabelled", "check_splits", "one_feature_auc", "permute_by_pool", "pool_numbers",
     "preparations", "run_canaries", "training_splits",
 ]  # fmt: skip
+
+
+_KEPT: Final = 20
+"""How many features the selection that is listened to keeps."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +112,32 @@ def run_canaries(
 
 
 def preparations(training_set: TrainingSet) -> dict[str, Prepare]:
-    """What this stage fits before and beside a model: the scaled vector, and the baselines."""
+    """What this stage fits before and beside a model: scaled vector, selected features, a design, baselines."""
     names, spec = training_set.feature_names, training_set.spec
 
     def vector(frame: pl.DataFrame, train: Rows) -> pl.DataFrame:
         return scaled(fit_vector(frame[train], names), frame).select(names)
 
+    def selection(frame: pl.DataFrame, train: Rows) -> pl.DataFrame:
+        rows = frame[train]
+        kept = select(matrix(rows, names), _outcomes(rows), rows["weight"].to_numpy(), _KEPT)
+        return frame.select(pl.col(n) if k in kept else pl.lit(None).alias(n) for k, n in enumerate(names))
+
+    def design(frame: pl.DataFrame, train: Rows) -> pl.DataFrame:
+        return pl.DataFrame(Design.of(matrix(frame[train], names))(matrix(frame, names)))
+
     def baselines(frame: pl.DataFrame, train: Rows) -> pl.DataFrame:
         rows = frame[train]
-        y = rows["outcome"].cast(pl.Enum(OUTCOMES)).to_physical().to_numpy().astype("int64")
+        y = _outcomes(rows)
         fitted = fit_baselines(rows, names, y, rows["weight"].to_numpy(), spec)
         return pl.concat(
             [pl.DataFrame(b.predict_proba(frame), [f"{n}_{o}" for o in OUTCOMES]) for n, b in fitted.items()],
             how="horizontal",
         )
 
-    return {"vector": vector, "baselines": baselines}
+    return {"vector": vector, "selection": selection, "design": design, "baselines": baselines}
+
+
+def _outcomes(rows: pl.DataFrame) -> Classes:
+    """Positions in `OUTCOMES`."""
+    return rows["outcome"].cast(pl.Enum(OUTCOMES)).to_physical().to_numpy().astype("int64")

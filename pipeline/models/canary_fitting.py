@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.models.canary_report import CanaryResult, counted
 from pipeline.models.splits import Mask, Rows, Split
-from pipeline.models.training_set import LABEL_SIDE, TrainingSet
+from pipeline.models.training_set import FURTHER, LABEL_SIDE, TrainingSet
 from pipeline.tables import OUTCOMES
 
 type Prepare = Callable[[pl.DataFrame, Rows], pl.DataFrame]
@@ -77,15 +77,20 @@ def disturb_features(frame: pl.DataFrame, names: list[str], rows: Mask, rng: np.
 def disturb_labels(frame: pl.DataFrame, rows: Mask, rng: np.random.Generator) -> pl.DataFrame:
     """The frame with other values in some rows in every column of `LABEL_SIDE`, so that none of them is a way in."""
     is_hit = pl.lit(pl.Series(rows))
-    others = pl.Series([OUTCOMES[k] for k in rng.integers(0, len(OUTCOMES), frame.height)])
-    drawn = {
-        "outcome": pl.lit(others),
-        "return_end_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, frame.height))),
-        "weight": pl.lit(pl.Series(rng.uniform(0, 1, frame.height))),
-        "label_known_at": pl.col("event_time") + _hours(frame.height, rng),
-        "label_end": pl.col("event_time") + _hours(frame.height, rng),
-    }
+    drawn = {"weight": pl.lit(pl.Series(rng.uniform(0, 1, frame.height))), **_drawn_label(frame.height, rng)}
+    for columns in FURTHER.values():
+        drawn |= {columns[name]: value for name, value in _drawn_label(frame.height, rng).items()}
     return frame.with_columns(pl.when(is_hit).then(drawn[name]).otherwise(name).alias(name) for name in LABEL_SIDE)
+
+
+def _drawn_label(n: int, rng: np.random.Generator) -> dict[str, pl.Expr]:
+    """A label that means nothing, column by column."""
+    return {
+        "outcome": pl.lit(pl.Series([OUTCOMES[k] for k in rng.integers(0, len(OUTCOMES), n)])),
+        "return_end_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, n))),
+        "label_known_at": pl.col("event_time") + _hours(n, rng),
+        "label_end": pl.col("event_time") + _hours(n, rng),
+    }
 
 
 def _hours(n: int, rng: np.random.Generator) -> pl.Expr:

@@ -21,6 +21,18 @@ def check_labels(training_set: TrainingSet, labels: pl.LazyFrame | None = None) 
     Args:
         labels: LABELS rows of the set's source; not given, what the labels say is not compared.
     """
+    counts: dict[str, int] = {}
+    n_rows = 0
+    for hours in training_set.horizons_hours:
+        own = training_set.head(hours)
+        n_rows += own.frame.height
+        for fault, n in _faults(own, labels).items():
+            counts[fault] = counts.get(fault, 0) + n
+    return counted("labels", n_rows, "labels", counts)
+
+
+def _faults(training_set: TrainingSet, labels: pl.LazyFrame | None) -> dict[str, int]:
+    """How many labels of one horizon have each fault."""
     frame, known_by = training_set.frame, training_set.known_by
     horizon_end = pl.col("event_time") + timedelta(hours=training_set.spec.horizon_hours)
     known_at = pl.col("label_known_at")
@@ -34,7 +46,7 @@ def check_labels(training_set: TrainingSet, labels: pl.LazyFrame | None = None) 
     counts = {fault: frame.filter(found).height for fault, found in faults.items()}
     if labels is not None:
         counts["that LABELS does not hold"] = unlike(frame, labels, training_set.spec.horizon_hours, known_by).height
-    return counted("labels", frame.height, "labels", counts)
+    return counts
 
 
 def check_reconciled(training_set: TrainingSet) -> CanaryResult:

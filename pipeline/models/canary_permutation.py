@@ -5,7 +5,6 @@ canaries.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,7 +13,9 @@ import polars as pl
 from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
 from pipeline.models.canary_report import CanaryResult
-from pipeline.models.learner import Classes, Floats, Learner, matrix
+from pipeline.models.learner import Classes, Floats, matrix
+from pipeline.models.learners.boosted_xgboost import DEFAULTS, fit
+from pipeline.models.members import with_prior
 from pipeline.models.metrics import roc_auc
 from pipeline.models.splits import Split, walk_forward
 from pipeline.models.training_set import TrainingSet, pool_numbers
@@ -88,18 +89,21 @@ def permute_by_pool(frame: pl.DataFrame, y: Classes, rng: np.random.Generator) -
 def _permuted_auc(training_set: TrainingSet, x: Any, folds: Sequence[Split], rng: np.random.Generator) -> float:
     """Mean AUC over folds, ages and outcomes after one permutation; NaN where no outcome has enough rows."""
     spec, c = training_set.spec, training_set.spec.canaries
-    cheap = replace(spec.learner, max_depth=c.max_depth, learning_rate=c.learning_rate)
-    learner = Learner(cheap, training_set.feature_names)
+    cheap = {
+        **DEFAULTS, "n_rounds": c.n_rounds, "max_depth": c.max_depth, "learning_rate": c.learning_rate,
+        "min_child_weight": c.min_child_weight,
+    }  # fmt: skip
     y, weight = permute_by_pool(training_set.frame, training_set.y, rng), training_set.weight
     age = training_set.frame["decision_age_hours"].to_numpy()
     aucs: list[float] = []
     for fold in folds:
-        model = learner.fit(x[fold.train], y[fold.train], weight[fold.train], spec.seed, n_rounds=c.n_rounds)
-        aucs.extend(_aucs_by_age(y[fold.test], model.predict_matrix(x[fold.test]), age[fold.test]))
+        model = fit(*with_prior(x[fold.train], y[fold.train], weight[fold.train]), spec.seed, cheap)
+        aucs.extend(aucs_by_age(y[fold.test], model.predict(x[fold.test]), age[fold.test]))
     return float(np.mean(aucs)) if aucs else float("nan")
 
 
-def _aucs_by_age(y: Classes, p: Floats, age: Any) -> list[float]:
+def aucs_by_age(y: Classes, p: Floats, age: Any) -> list[float]:
+    """The AUC of each outcome that has enough rows against the rest, within each decision age."""
     found = []
     for hours in np.unique(age):
         rows = age == hours

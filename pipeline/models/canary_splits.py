@@ -5,14 +5,12 @@ was made. Stays out: making splits (`splits`).
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from pipeline.errors import InputError
 from pipeline.models.canary_report import CanaryResult, counted
 from pipeline.models.splits import Split, last_block, walk_forward
 from pipeline.models.training_set import TrainingSet
@@ -21,7 +19,7 @@ _GROUPS: Final = {"pool": ("network", "pool"), "base token": ("network", "base_t
 
 
 def training_splits(training_set: TrainingSet) -> list[Split]:
-    """The splits that training and its evaluation use: the last block, the folds before it, the stopping block.
+    """The splits that training and its evaluation use: the last block, and the folds before it.
 
     Raises:
         InputError: too few pools for a split.
@@ -30,8 +28,6 @@ def training_splits(training_set: TrainingSet) -> list[Split]:
     embargo = timedelta(hours=spec.embargo_hours)
     block = last_block(frame, share=spec.last_block_share, embargo=embargo)
     inner = walk_forward(frame[block.train], n_folds=spec.n_folds, embargo=embargo)
-    with suppress(InputError):  # too few rows to stop on: then training does not either
-        inner.append(last_block(frame[block.train], share=spec.learner.validation_share, embargo=embargo, name="stop"))
     return [block, *(Split(s.name, block.train[s.train], block.train[s.test], s.start, s.end) for s in inner)]
 
 

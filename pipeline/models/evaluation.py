@@ -1,87 +1,47 @@
 """Train on what lies before, predict what lies after, and say what that is worth.
 
-Belongs here: the order of the work and what comes out of it. Stays out: the registry, files, the clock.
+Belongs here: the order of the work and what comes out of it. Stays out: one head's fit (`heads`), figures and plots,
+the registry, files, the clock.
 
 The model that is evaluated on the last block is the model that is registered. Fitting once more on all rows would
-use newer data, but the figures would then belong to other bytes than those in charge.
+use newer data, but the figures would then belong to other bytes than those in charge. No probability knows the last
+block. The threshold of the high signal is set on it, by a model that has not learned from it (`conformal`).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
-from pipeline.errors import InputError
-from pipeline.models.baselines import fit_baselines
-from pipeline.models.canaries import pool_numbers
-from pipeline.models.intervals import FIGURES, Figure, with_intervals
-from pipeline.models.learner import Classes, FittedModel, Floats, Learner, Matrix, Predictor, matrix
+from pipeline.models.baselines import class_prior, fit_baselines
+from pipeline.models.competition import Choice, trial_table
+from pipeline.models.conformal import Certificate, Realised, certify, later_pools
+from pipeline.models.evidence import by_slice, curve_of, pictures
+from pipeline.models.heads import FittedHead, Laid, choose, fit_chosen, fit_further, further_layouts, lay_out, present
+from pipeline.models.importance import importance
+from pipeline.models.intervals import with_intervals
+from pipeline.models.learner import Floats, Predictor
 from pipeline.models.metrics import row_log_loss
-from pipeline.models.plots import calibration_plot, confusion_plot, importance_plot
-from pipeline.models.spec import LAST_BLOCK, MODEL, TrainingSpec
-from pipeline.models.splits import Rows, Split, last_block, walk_forward
+from pipeline.models.outcome_model import OutcomeModel, Signal, load_outcome, signal_score, used_columns
+from pipeline.models.spec import BASELINES, LAST_BLOCK, MODEL, TrainingSpec
+from pipeline.models.splits import Rows
+from pipeline.models.trained import Trained, figure_of
 from pipeline.models.training_set import TrainingSet
 from pipeline.tables import OUTCOMES
 
+__all__ = ["Trained", "train_and_evaluate"]
 
-@dataclass(frozen=True)
-class Trained:
-    """A fitted model and the evidence that belongs to its bytes.
-
-    Attributes:
-        metrics: `intervals.FIGURES`: the model by fold, and the model and each baseline on the last block.
-        evaluation: out-of-sample predictions of the last block: `network`, `pool`, `base_token`, `time`, `horizon`
-            (hours), `decision_age_hours`, `label`, `p_RUG` ... `p_DECLINE`.
-        baselines: the same frame for each baseline, row for row.
-        importance: `feature`, `gain` (share), `permutation` (rise of the log loss on the last block, nats).
-        headline: ROC-AUC for RUG within the horizon, decided at the headline age, on the last block.
-        plots: PNG bytes by name.
-    """
-
-    training_set_id: str
-    model: FittedModel
-    metrics: pl.DataFrame = field(repr=False)
-    evaluation: pl.DataFrame = field(repr=False)
-    baselines: Mapping[str, pl.DataFrame] = field(repr=False)
-    importance: pl.DataFrame = field(repr=False)
-    headline: Figure
-    plots: Mapping[str, bytes] = field(repr=False)
-    n_train_rows: int
-    n_train_pools: int
-
-    @property
-    def model_bytes(self) -> bytes:
-        """The model, as XGBoost's UBJ."""
-        return self.model.model_bytes
-
-    @property
-    def model_sha256(self) -> str:
-        """SHA-256 of `model_bytes`."""
-        return self.model.sha256
-
-    def figure(
-        self,
-        metric: str,
-        outcome: str = "all",
-        *,
-        predictor: str = MODEL,
-        age: int | None = None,
-        block: str = LAST_BLOCK,
-    ) -> Figure:
-        """One figure of `metrics`.
-
-        Raises:
-            InputError: there is none like it.
-        """
-        return _figure(self.metrics, metric, outcome, predictor=predictor, age=age, block=block)
+type Told = Callable[[str, float], None]
 
 
 def train_and_evaluate(
-    training_set: TrainingSet, spec: TrainingSpec, progress: Callable[[str, float], None] = lambda _step, _share: None
+    training_set: TrainingSet, spec: TrainingSpec, progress: Told = lambda _step, _share: None
 ) -> Trained:
-    """Walk forward before the last block, fit once on all before it, evaluate once on it.
+    """Choose and calibrate on folds before the last block, fit once on all before it, evaluate once on it.
 
     Args:
         progress: told of each step and the share of the work that is done.
@@ -89,103 +49,153 @@ def train_and_evaluate(
     Raises:
         InputError: too few pools for the splits.
     """
-    embargo = timedelta(hours=spec.embargo_hours)
-    bench = _Bench(training_set, spec, matrix(training_set.frame, training_set.feature_names))
-    block = last_block(training_set.frame, share=spec.last_block_share, embargo=embargo)
-    folds = _folds(training_set, block, spec)
-    tables = []
-    for i, fold in enumerate(folds):
-        progress(f"walk-forward {i + 1} of {len(folds)}", 0.4 * i / len(folds))
-        tables.append(
-            bench.figures(fold.test, bench.fit(fold.train).predict_matrix(bench.x[fold.test]), MODEL, fold.name)
-        )
-    progress("fit for the last block", 0.4)
-    model = bench.fit(block.train)
-    said = {MODEL: model.predict_matrix(bench.x[block.test])}
-    said |= {name: b.predict_proba(training_set.frame[block.test]) for name, b in bench.baselines(block.train).items()}
-    for i, (name, p) in enumerate(said.items()):
-        progress(f"figures of {name}", 0.5 + 0.4 * i / len(said))
-        tables.extend(bench.last_block_figures(block, p, name))
-    progress("importance and plots", 0.9)
-    metrics = pl.concat(tables)
-    importance = _importance(model, bench, block)
+    with threadpool_limits(1):  # sums over several threads differ in their last bits
+        laid = lay_out(training_set, spec)
+        choice = choose(laid, spec, lambda step, share: progress(step, 0.6 * share))
+        progress(f"{choice.kind} fitted for the last block", 0.6)
+        heads = {spec.horizon_hours: fit_chosen(laid, choice, spec)}
+        for hours, further in further_layouts(training_set, spec, laid.block.start).items():
+            progress(f"{choice.kind} for {hours} h", 0.65)
+            heads[hours] = fit_further(further, choice, spec)
+        model, certificate = _assembled(heads, laid, spec)
+        return _evaluated(model, heads, laid, choice, certificate, spec, progress)
+
+
+def _assembled(heads: Mapping[int, FittedHead], laid: Laid, spec: TrainingSpec) -> tuple[OutcomeModel, Certificate]:
+    """The model out of its heads, fed with the features that any of them sees, and its signal's certificate."""
+    own, rows, test = laid.training_set, laid.block.train, laid.block.test
+    columns = used_columns({hours: one.head for hours, one in heads.items()})
+    score = signal_score(heads[spec.horizon_hours].head.predict(laid.bench.x[test]))
+    certificate = certify(score, laid.bench.y[test], laid.bench.pool[test], spec.max_false_positive_rate)
+    is_set = certificate.threshold is not None
+    model = OutcomeModel(
+        attributes={
+            "model_name": spec.model_name,
+            "horizon_hours": str(spec.horizon_hours),
+            "feature_set": own.feature_set,
+            "training_set_id": own.training_set_id,
+            "source": own.source,
+            # Everything its probabilities learned from was over by then; what came later they have not seen.
+            "learned_until": _told(max(one.laid.learned_until for one in heads.values())),
+            "signal_set_until": _told(laid.block.end) if is_set else "",
+        },
+        feature_names=tuple(own.feature_names[k] for k in columns),
+        present=present(laid.bench.x[rows][:, columns]),
+        class_prior=np.asarray(class_prior(laid.bench.y[rows], laid.bench.weight[rows]).probabilities),
+        heads={hours: one.head.placed(columns) for hours, one in sorted(heads.items())},
+        signal_rule=Signal(certificate.threshold, certificate.words, certificate.max_rate),
+    )
+    # What is judged is what the file says, read as whoever serves it will read it.
+    return load_outcome(model.model_bytes), certificate
+
+
+def _evaluated(
+    model: OutcomeModel, heads: Mapping[int, FittedHead], laid: Laid, choice: Choice, certificate: Certificate,
+    spec: TrainingSpec, progress: Told,
+) -> Trained:  # fmt: skip
+    """The evidence that belongs to a model's bytes."""
+    own, block = laid.training_set, laid.block
+    head = heads[spec.horizon_hours].head
+    columns = [own.feature_names.index(name) for name in model.feature_names]
+    said = {MODEL: model.predict_matrix(laid.bench.x[block.test][:, columns], spec.horizon_hours)}
+    said |= {name: b.predict_proba(own.frame[block.test]) for name, b in _baselines(laid, spec).items()}
+    metrics = _metrics(heads, laid, choice, said, spec, progress)
+    progress("importance", 0.88)
+    found = importance(head, laid.bench, block.test, own.feature_names)
+    progress("learning curve", 0.92)
+    curve = curve_of(laid, choice, head, spec)
+    progress("slices and plots", 0.96)
+    evaluations = {name: _predictions(own, block.test, p) for name, p in said.items()}
+    sliced = {name: by_slice(evaluations[name], spec) for name in (MODEL, BASELINES[0])}
+    levels = {name: float(row_log_loss(laid.bench.y[block.test], said[name]).mean()) for name in BASELINES}
     trained = Trained(
-        training_set_id=training_set.training_set_id,
+        training_set_id=own.training_set_id,
         model=model,
         metrics=metrics,
-        evaluation=_predictions(training_set, block, said[MODEL]),
-        baselines={name: _predictions(training_set, block, p) for name, p in said.items() if name != MODEL},
-        importance=importance,
-        headline=_figure(metrics, "roc_auc", "RUG", predictor=MODEL, age=spec.headline_age_hours, block=LAST_BLOCK),
-        plots=_plots(bench.y[block.test], said[MODEL], importance, spec),
+        evaluation=evaluations.pop(MODEL),
+        baselines=evaluations,
+        importance=found,
+        headline=figure_of(metrics, "roc_auc", "RUG", predictor=MODEL, age=spec.headline_age_hours, block=LAST_BLOCK),
+        plots=pictures(laid, said[MODEL], found, sliced, curve, levels, spec),
+        slices=sliced[MODEL],
+        learning_curve=curve,
         n_train_rows=len(block.train),
-        n_train_pools=training_set.frame[block.train].select("network", "pool").n_unique(),
+        n_train_pools=len(np.unique(laid.bench.pool[block.train])),
+        kind=choice.kind,
+        standings=choice.standings,
+        trials=trial_table(choice.trials),
+        settings=_settings(choice, heads),
+        certificate=certificate,
+        later_pools=_later_pools(laid, said[MODEL], spec),
     )
     progress("done", 1.0)
     return trained
 
 
+def _metrics(
+    heads: Mapping[int, FittedHead], laid: Laid, choice: Choice, said: Mapping[str, Floats], spec: TrainingSpec,
+    progress: Told,
+) -> pl.DataFrame:  # fmt: skip
+    """Every figure: of the chosen kind by fold, of all predictors on the last block, of the further heads on theirs."""
+    figures = _Figures(spec)
+    tables = [
+        figures.of(laid, fold.test, p, MODEL, fold.name)
+        for fold, p in zip(laid.folds, choice.said, strict=True)
+        if p is not None
+    ]
+    for i, (name, p) in enumerate(said.items()):
+        progress(f"figures of {name}", 0.7 + 0.15 * i / len(said))
+        tables += figures.of_last_block(laid, p, name)
+    progress("figures of the further horizons", 0.85)
+    for hours, one in heads.items():
+        if hours != spec.horizon_hours:
+            tables += figures.of_further(one, hours)
+    return pl.concat(tables)
+
+
+def _told(moment: datetime) -> str:
+    """A moment as text, always to the microsecond."""
+    return moment.isoformat(timespec="microseconds")
+
+
+def _later_pools(laid: Laid, p: Floats, spec: TrainingSpec) -> Realised | None:
+    test = laid.block.test
+    born = laid.frame["created_at"].gather(test).to_physical().to_numpy().astype(np.int64)
+    return later_pools(
+        signal_score(p), laid.bench.y[test], laid.bench.pool[test], born, spec.max_false_positive_rate, spec.seed
+    )
+
+
+def _baselines(laid: Laid, spec: TrainingSpec) -> dict[str, Predictor]:
+    rows, bench = laid.block.train, laid.bench
+    return fit_baselines(laid.frame[rows], laid.training_set.feature_names, bench.y[rows], bench.weight[rows], spec)
+
+
+def _settings(choice: Choice, heads: Mapping[int, FittedHead]) -> dict[str, Any]:
+    """What was chosen, flat: each learner's setting, each horizon's calibration."""
+    found: dict[str, Any] = {}
+    for learner, setting in choice.settings.items():
+        found |= {f"{learner}/{name}": value for name, value in setting.as_dict().items()}
+    for hours, one in sorted(heads.items()):
+        found[f"calibration_{hours}h"] = one.head.calibrator.how
+        found |= {f"calibration_{hours}h/{how}": loss for how, loss in one.calibration.items()}
+    return found
+
+
 @dataclass(frozen=True)
-class _Bench:
-    """A training set laid out for fitting: the one training path."""
+class _Figures:
+    """Figures with their intervals, in one table."""
 
-    training_set: TrainingSet
-    spec: TrainingSpec
-    x: Matrix
+    spec: TrainingSpec = field(repr=False)
 
-    @property
-    def y(self) -> Classes:
-        return self.training_set.y
-
-    def fit(self, rows: Rows) -> FittedModel:
-        """Find the rounds on the newest pools of `rows`, purged, then fit on all of `rows`."""
-        s, t = self.spec, self.training_set
-        attributes = {
-            "model_name": s.model_name,
-            "horizon_hours": str(s.horizon_hours),
-            "feature_set": t.feature_set,
-            "training_set_id": t.training_set_id,
-            "source": t.source,
-            # Everything this model learned from was over by then; what came later it has not seen.
-            "learned_until": str(t.frame["label_end"].gather(rows).dt.to_string("iso:strict").max()),
-        }
-        learner = Learner(s.learner, t.feature_names, attributes)
-        x, y, weight = self.x[rows], self.y[rows], t.weight[rows]
-        n_rounds = self._rounds(learner, rows)
-        return learner.fit(x, y, weight, s.seed, n_rounds=n_rounds)
-
-    def _rounds(self, learner: Learner, rows: Rows) -> int:
-        """Rounds by early stopping inside `rows`; the spec's number where they are too few for an inner split."""
-        s, y, weight = self.spec, self.y, self.training_set.weight
-        embargo = timedelta(hours=s.embargo_hours)
-        try:
-            inner = last_block(self.training_set.frame[rows], share=s.learner.validation_share, embargo=embargo)
-        except InputError:
-            return s.learner.n_rounds_unguided
-        a, b = rows[inner.train], rows[inner.test]
-        return learner.rounds(self.x[a], y[a], weight[a], s.seed, (self.x[b], y[b], weight[b]))
-
-    def baselines(self, rows: Rows) -> dict[str, Predictor]:
-        t = self.training_set
-        return fit_baselines(t.frame[rows], t.feature_names, self.y[rows], t.weight[rows], self.spec)
-
-    def last_block_figures(self, block: Split, p: Floats, predictor: str) -> list[pl.DataFrame]:
-        """Figures over all decision ages and at the headline age."""
-        ages = self.training_set.frame["decision_age_hours"].gather(block.test).to_numpy()
-        at = ages == self.spec.headline_age_hours
-        tables = [self.figures(block.test, p, predictor, LAST_BLOCK)]
-        if at.any():
-            age = self.spec.headline_age_hours
-            tables.append(self.figures(block.test[at], p[at], predictor, LAST_BLOCK, age=age))
-        return tables
-
-    def figures(self, rows: Rows, p: Floats, predictor: str, block: str, age: int | None = None) -> pl.DataFrame:
+    def of(self, laid: Laid, rows: Rows, p: Floats, predictor: str, block: str, age: int | None = None) -> pl.DataFrame:
+        """Figures on some rows; intervals on the last block alone."""
         s = self.spec
         return with_intervals(
-            self.y[rows],
+            laid.bench.y[rows],
             p,
-            pool_numbers(self.training_set.frame[rows]),
-            n_resamples=s.n_resamples if block == LAST_BLOCK else 0,
+            laid.bench.pool[rows],
+            n_resamples=s.n_resamples if block.startswith(LAST_BLOCK) else 0,
             confidence=s.confidence,
             n_bins=s.n_calibration_bins,
             seed=s.seed,
@@ -194,17 +204,26 @@ class _Bench:
             decision_age_hours=age,
         )
 
+    def of_last_block(self, laid: Laid, p: Floats, predictor: str) -> list[pl.DataFrame]:
+        """Figures over all decision ages and at the headline age."""
+        rows, age = laid.block.test, self.spec.headline_age_hours
+        at = (laid.frame["decision_age_hours"].gather(rows) == age).to_numpy()
+        tables = [self.of(laid, rows, p, predictor, LAST_BLOCK)]
+        if at.any():
+            tables.append(self.of(laid, rows[at], p[at], predictor, LAST_BLOCK, age=age))
+        return tables
 
-def _folds(training_set: TrainingSet, block: Split, spec: TrainingSpec) -> list[Split]:
-    """Walk-forward folds among the rows that may train for the last block, as rows of the whole set."""
-    folds = walk_forward(
-        training_set.frame[block.train], n_folds=spec.n_folds, embargo=timedelta(hours=spec.embargo_hours)
-    )
-    return [Split(f.name, block.train[f.train], block.train[f.test], f.start, f.end) for f in folds]
+    def of_further(self, one: FittedHead, hours: int) -> list[pl.DataFrame]:
+        """A further head and the class prior on its last block, which is called after its horizon."""
+        laid, block = one.laid, f"{LAST_BLOCK}_{hours}h"
+        train, test = laid.block.train, laid.block.test
+        prior = class_prior(laid.bench.y[train], laid.bench.weight[train]).predict_proba(laid.frame[test])
+        said = {MODEL: one.head.predict(laid.bench.x[test]), "class_prior": prior}
+        return [self.of(laid, test, p, name, block) for name, p in said.items()]
 
 
-def _predictions(training_set: TrainingSet, block: Split, p: Floats) -> pl.DataFrame:
-    rows = training_set.frame[block.test]
+def _predictions(training_set: TrainingSet, test: Rows, p: Floats) -> pl.DataFrame:
+    rows = training_set.frame[test]
     return rows.select(
         "network",
         "pool",
@@ -214,41 +233,3 @@ def _predictions(training_set: TrainingSet, block: Split, p: Floats) -> pl.DataF
         "decision_age_hours",
         pl.col("outcome").alias("label"),
     ).with_columns(pl.Series(f"p_{outcome}", p[:, k], dtype=pl.Float64) for k, outcome in enumerate(OUTCOMES))
-
-
-def _importance(model: FittedModel, bench: _Bench, block: Split) -> pl.DataFrame:
-    """Gain, and what the loss on the last block rises by when a feature's values are shuffled (Breiman 2001)."""
-    rng = np.random.default_rng(bench.spec.seed)
-    x, y = bench.x[block.test], bench.y[block.test]
-    order = rng.permutation(len(x))
-    base = row_log_loss(y, model.predict_matrix(x)).mean()
-    rises = []
-    for k in range(x.shape[1]):
-        shuffled = x.copy()
-        shuffled[:, k] = x[order, k]
-        rises.append(float(row_log_loss(y, model.predict_matrix(shuffled)).mean() - base))
-    gain = model.gain()
-    frame = pl.DataFrame({"feature": list(gain), "gain": list(gain.values()), "permutation": rises})
-    return frame.sort("gain", "feature", descending=[True, False])
-
-
-def _plots(y: Classes, p: Floats, importance: pl.DataFrame, spec: TrainingSpec) -> dict[str, bytes]:
-    return {
-        "calibration": calibration_plot(y, p, n_bins=spec.n_calibration_bins),
-        "confusion": confusion_plot(y, p),
-        "importance": importance_plot(importance),
-    }
-
-
-def _figure(metrics: pl.DataFrame, metric: str, outcome: str, *, predictor: str, age: int | None, block: str) -> Figure:
-    found = metrics.filter(
-        pl.col("metric") == metric,
-        pl.col("outcome") == outcome,
-        pl.col("predictor") == predictor,
-        pl.col("block") == block,
-        pl.col("decision_age_hours").eq_missing(pl.lit(age, FIGURES["decision_age_hours"])),
-    )
-    if found.height != 1:
-        raise InputError(f"no figure {metric!r} of {outcome!r} for {predictor!r} on {block!r} at age {age!r}")
-    row = found.row(0, named=True)
-    return Figure(row["value"], row["low"], row["high"], row["n_rows"], row["n_pools"])

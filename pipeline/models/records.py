@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.models.spec import LAST_BLOCK, MODEL
+from pipeline.models.training_records import competition_rows, signal_rows
 from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES
 
 if TYPE_CHECKING:
     # Not imported when this runs: it brings XGBoost and matplotlib, and readers of the records need neither.
-    from pipeline.models.evaluation import Trained
+    from pipeline.models.trained import Trained
 
 ALL_AGES = "all"
 SHOWN = (
@@ -51,8 +52,8 @@ def evaluation_rows(trained: "Trained") -> pl.DataFrame:
 
 
 def figure_rows(trained: "Trained") -> pl.DataFrame:
-    """Every figure with its interval, as `FIGURES`."""
-    return trained.metrics.select(
+    """Every figure with its interval, as `FIGURES`: of the model, and of the competition and the signal behind it."""
+    figures = trained.metrics.select(
         pl.lit(trained.model_sha256).alias("model_sha256"),
         "predictor",
         "block",
@@ -65,6 +66,12 @@ def figure_rows(trained: "Trained") -> pl.DataFrame:
         "n_rows",
         "n_pools",
     ).cast(FIGURES.schema)
+    told = [*competition_rows(trained), *signal_rows(trained)]
+    others = pl.DataFrame(
+        [{"model_sha256": trained.model_sha256, "decision_age": ALL_AGES, "outcome": "all", **row} for row in told],
+        schema=FIGURES.schema,
+    )
+    return pl.concat([figures, others])
 
 
 def as_interchange(evaluations: pl.DataFrame) -> pl.DataFrame:

@@ -6,11 +6,13 @@ Belongs here: every constant a fitted model or its figures depend on. Stays out:
 import json
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal, get_args
 
 from pipeline.errors import UsageError
 
 MODEL_NAME: Final = "pool-outcome"
+FURTHER_HORIZONS_HOURS: Final = (1, 6)
+"""What a model also tells, beside the outcome at the spec's own horizon: one head each, from the same training set."""
 MODEL: Final = "model"
 """The trained model among the predictors of an evaluation; the others are baselines."""
 BASELINES: Final = ("class_prior", "majority", "one_feature_rule")
@@ -19,28 +21,48 @@ LAST_BLOCK: Final = "last_block"
 """The block that only the final evaluation touches; the others are walk-forward folds."""
 
 
-@dataclass(frozen=True)
-class LearnerSpec:
-    """Parameters of the gradient boosting (XGBoost `hist`), chosen on walk-forward folds before the last block.
+type Learner = Literal["logistic", "random_forest", "lightgbm", "xgboost"]
+type Kind = Literal["logistic", "random_forest", "lightgbm", "xgboost", "voted", "stacked"]
+LEARNERS: Final[tuple[Learner, ...]] = get_args(Learner.__value__)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind.__value__)
+"""Simplest first: each learner by itself, then all of them by soft vote, and under a stacked model."""
 
-    `n_rounds_max` is a bound; the rounds are found by early stopping on the newest `validation_share` of the pools
-    of the training rows, and the model is then fitted again on all training rows with that many rounds. Where the
-    purge leaves nothing to stop on (a recording of a few days), `n_rounds_unguided` is used. One thread: waiting for
-    a second one costs a busy machine twenty times what it saves an idle one, and the bytes are the same.
+
+@dataclass(frozen=True)
+class CompetitionSpec:
+    """How the kind of model and its parameters are found, on walk-forward folds before the last block.
+
+    Attributes:
+        learners: which compete; with two or more, so do the ensembles of all of them.
+        n_trials: settings tried a learner, the defaults among them: at most so many.
+        trial_rows: what bounds them on many rows: all trials of a learner together fit about as many rows at most.
+            At least two settings are tried.
+        n_kept: how many features a learner may keep; the first is the default.
+        powers: how far rare outcomes may be weighted up; the first is the default.
     """
 
-    max_depth: int = 3
-    learning_rate: float = 0.07
-    n_rounds_max: int = 400
-    n_rounds_unguided: int = 100
-    min_child_weight: float = 5.0
-    subsample: float = 0.5
-    colsample_bytree: float = 0.5
-    reg_lambda: float = 20.0
-    max_bin: int = 128
-    early_stopping_rounds: int = 20
-    validation_share: float = 0.2
-    n_threads: int = 1
+    learners: tuple[Learner, ...] = LEARNERS
+    n_trials: int = 8
+    trial_rows: int = 120_000
+    n_kept: tuple[int, ...] = (80, 40, 160)
+    powers: tuple[float, ...] = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        if not self.learners or set(self.learners) - set(LEARNERS) or len(set(self.learners)) != len(self.learners):
+            raise UsageError(f"learners {self.learners!r}: expected different ones of {LEARNERS!r}")
+        if self.n_trials < 1 or self.trial_rows < 1 or not self.n_kept or min(self.n_kept) < 1 or not self.powers:
+            raise UsageError(
+                "expected at least one trial, one number of features >= 1 and one power, found "
+                f"{(self.n_trials, self.trial_rows, self.n_kept, self.powers)!r}"
+            )
+
+    def trials_on(self, n_rows: int) -> int:
+        """How many settings of a learner are tried where one setting fits `n_rows` rows over all folds.
+
+        >>> CompetitionSpec().trials_on(1_000), CompetitionSpec().trials_on(40_000), CompetitionSpec().trials_on(10**6)
+        (8, 3, 2)
+        """
+        return min(self.n_trials, max(2, self.trial_rows // max(1, n_rows)))
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class CanarySpec:
     n_rounds: int = 10
     max_depth: int = 3
     learning_rate: float = 0.2
+    min_child_weight: float = 5.0
     feature_auc_bound: float = 0.97
     min_pools_per_class: int = 10
 
@@ -69,7 +92,8 @@ class TrainingSpec:
 
     `decision_ages_hours`: one row a pool and age, the first snapshot at or after that age and less than
     `age_tolerance_hours` later. `last_block_share`: the share of pools, newest by birth, that forms the last block;
-    its edge is a moment in time. `probability_epsilon` is what the majority rule leaves to each other class.
+    its edge is a moment in time. `max_false_positive_rate`: of the high signal, see `conformal`. `probability_epsilon`
+    is what the majority rule leaves to each other class.
 
     Raises:
         UsageError: the values contradict each other.
@@ -83,7 +107,8 @@ class TrainingSpec:
     last_block_share: float = 0.30
     n_folds: int = 4
     embargo_hours: int = 24
-    learner: LearnerSpec = field(default_factory=LearnerSpec)
+    competition: CompetitionSpec = field(default_factory=CompetitionSpec)
+    max_false_positive_rate: float = 0.03
     canaries: CanarySpec = field(default_factory=CanarySpec)
     n_resamples: int = 1_000
     confidence: float = 0.95
@@ -99,6 +124,11 @@ class TrainingSpec:
             raise UsageError(
                 f"decision ages must rise by at least the tolerance of {self.age_tolerance_hours!r} h, "
                 f"found {self.decision_ages_hours!r}: one snapshot would stand for two ages"
+            )
+        if self.horizon_hours < 1 or not 0 < self.max_false_positive_rate < 1:
+            raise UsageError(
+                "expected a horizon of at least 1 h and 0 < max_false_positive_rate < 1, found "
+                f"{self.horizon_hours!r} and {self.max_false_positive_rate!r}"
             )
         if self.headline_age_hours not in self.decision_ages_hours:
             raise UsageError(f"headline age {self.headline_age_hours!r} is none of {self.decision_ages_hours!r}")

@@ -48,6 +48,15 @@ def last_block(frame: pl.DataFrame, *, share: float, embargo: timedelta, name: s
     return _split(frame, name, edge, None, embargo)
 
 
+def block_since(frame: pl.DataFrame, start: datetime, *, embargo: timedelta, name: str = "last_block") -> Split:
+    """The pools born at or after a moment as test, everything purged before them as training.
+
+    Raises:
+        InputError: one side would be empty.
+    """
+    return _split(frame, name, start, None, embargo)
+
+
 def walk_forward(frame: pl.DataFrame, *, n_folds: int, embargo: timedelta) -> list[Split]:
     """Consecutive test blocks with about equally many pools each; each trains on all that lies before it.
 

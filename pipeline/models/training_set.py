@@ -6,7 +6,7 @@ Stays out: the point-in-time join (`as_of`), how features and labels came to be,
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,15 @@ from pipeline.calendars import require_utc
 from pipeline.errors import InputError, UsageError
 from pipeline.models.as_of import as_of, fates
 from pipeline.models.content import content_id
-from pipeline.models.spec import TrainingSpec
+from pipeline.models.spec import FURTHER_HORIZONS_HOURS, TrainingSpec
 from pipeline.models.weights import average_uniqueness
 from pipeline.tables import LABELS, MARKET_LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
 
-LABEL_SIDE = ("outcome", "return_end_pct", "label_known_at", "label_end", "weight")
+LABEL = ("outcome", "return_end_pct", "label_known_at", "label_end")
+"""What is told of a decision at one horizon."""
+FURTHER = {hours: {name: f"{name}_{hours}h" for name in LABEL} for hours in FURTHER_HORIZONS_HOURS}
+"""The same at the further horizons, by other names: hours -> name -> column."""
+LABEL_SIDE = (*LABEL, "weight", *(column for columns in FURTHER.values() for column in columns.values()))
 """Columns of a training set that know the future; none may be a feature."""
 HEAD = ("network", "pool", "base_token", "event_time", "created_at", "decision_age_hours", *LABEL_SIDE)
 _DECISION = (*POOL_TIME_KEY, "decision_age_hours")
@@ -35,8 +39,9 @@ class TrainingSet:
 
     `frame` holds `HEAD` and then the features, one row a (pool, decision age), sorted by pool and time.
     `label_end` is the later of the horizon's end and `label_known_at`: the moment from which a label is free of
-    what made it known early. `decisions` holds every (pool, decision age) that was seen, with or without a label:
-    POOL_TIME_KEY, `decision_age_hours` and its `fate`.
+    what made it known early. The columns of `FURTHER` tell the same at the further horizons, null where it is not
+    known: one frozen set, and one id, for every head of a model. `decisions` holds every (pool, decision age) that was
+    seen, with or without a label: POOL_TIME_KEY, `decision_age_hours` and its `fate`.
     """
 
     training_set_id: str
@@ -58,6 +63,34 @@ class TrainingSet:
     def n_pools(self) -> int:
         """Pools, the statistical unit."""
         return self.frame.select("network", "pool").n_unique()
+
+    @property
+    def rows_id(self) -> str:
+        """A hash of what is judged on: the decisions, what became of them, and the rule of the last block."""
+        told = self.frame.select("network", "pool", "event_time", "decision_age_hours", "created_at", "outcome")
+        return content_id(told, self.source, str(self.spec.horizon_hours), str(self.spec.last_block_share))
+
+    def head(self, hours: int) -> "TrainingSet":
+        """The same set as one of the labels at `hours`: rows that have one, with its spans and weights.
+
+        Raises:
+            UsageError: the set has no labels at that horizon.
+        """
+        if hours == self.spec.horizon_hours:
+            return self
+        if hours not in FURTHER:
+            raise UsageError(f"a training set knows the horizons {self.horizons_hours!r} h, asked for {hours!r} h")
+        columns = FURTHER[hours]
+        rows = self.frame.filter(pl.col(columns["outcome"]).is_not_null()).with_columns(
+            pl.col(column).alias(name) for name, column in columns.items()
+        )
+        frame = rows.with_columns(average_uniqueness(rows, end="label_end")) if rows.height else rows
+        return replace(self, spec=replace(self.spec, horizon_hours=hours), frame=frame)
+
+    @property
+    def horizons_hours(self) -> tuple[int, ...]:
+        """Every horizon there is a label for, rising."""
+        return tuple(sorted({*FURTHER, self.spec.horizon_hours}))
 
     @property
     def first_time(self) -> datetime:
@@ -83,6 +116,7 @@ class TrainingSet:
         """The set's row in `training_sets`."""
         return {
             "training_set_id": self.training_set_id,
+            "rows_id": self.rows_id,
             "source": self.source,
             "known_at": self.known_by,
             "feature_set": self.feature_set,
@@ -122,6 +156,13 @@ def freeze(
     hours = spec.horizon_hours
     joined = as_of(chosen.lazy(), labels, known_by=known_by, horizon_hours=hours)
     ended = fates(chosen.lazy(), labels, known_by=known_by, horizon_hours=hours)
+    for further, told in FURTHER.items():
+        later = as_of(chosen.lazy(), labels, known_by=known_by, horizon_hours=further)
+        joined = joined.join(
+            later.select(*POOL_TIME_KEY, *(pl.col(name).alias(column) for name, column in told.items())),
+            on=list(POOL_TIME_KEY),
+            how="left",
+        )
     columns = [c for c in HEAD if c != "weight"]
     frame = joined.select(*columns, *names).sort("network", "pool", "event_time").collect()
     _require_sound(frame, names, source)

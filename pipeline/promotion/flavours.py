@@ -3,10 +3,10 @@
 Belongs here: the check that a model file is what its run says, and the folder that MLflow loads it from. Stays out:
 where the folder goes (`logbook`).
 
-A classifier is saved in MLflow's own XGBoost flavour. A forecaster is saved as a pyfunc with a *loader module*: MLflow
-imports a module of ours by name and hands it the folder. Nothing in the folder is executed; what is loaded there is one
-JSON file. (MLflow's "models from code" would run a copy of our code out of the artifact store, which whoever can write
-there could change.)
+A classifier is saved in MLflow's own XGBoost flavour. What is one file of our own (a forecaster, a model of outcomes)
+is saved as a pyfunc with a *loader module*: MLflow imports a module of ours by name and hands it the folder. Nothing
+in the folder is executed; what is loaded there is one JSON file. (MLflow's "models from code" would run a copy of our
+code out of the artifact store, which whoever can write there could change.)
 """
 
 import importlib
@@ -21,7 +21,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.promotion.connection import flavour, mlflow
-from pipeline.promotion.kinds import Classifier, Forecaster
+from pipeline.promotion.kinds import Classifier, Forecaster, Outcomes
 from pipeline.promotion.run import TrainingRun
 
 _KEYS: Final = {"instrument": "string", "event_time": "datetime"}
@@ -37,7 +37,7 @@ def check_model(run: TrainingRun) -> None:
     if isinstance(run.kind, Classifier):
         parse_booster(run, run.kind)
     else:
-        _check_forecaster(run, run.kind)
+        _check_loaded(run, run.kind)
 
 
 def save_model(run: TrainingRun, folder: Path, model: Any) -> None:
@@ -52,11 +52,11 @@ def save_model(run: TrainingRun, folder: Path, model: Any) -> None:
             model_format="ubj",
         )
     else:
-        _save_forecaster(run, run.kind, folder, model)
+        _save_loaded(run, run.kind, folder, model)
     (folder / run.kind.file).write_bytes(run.model_bytes)
 
 
-def _save_forecaster(run: TrainingRun, kind: Forecaster, folder: Path, model: Any) -> None:
+def _save_loaded(run: TrainingRun, kind: Forecaster | Outcomes, folder: Path, model: Any) -> None:
     example = None if run.example is None else run.example.select(run.feature_names).cast(pl.Float64).to_pandas()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*An input example was not provided", category=UserWarning)
@@ -102,7 +102,7 @@ def parse_booster(run: TrainingRun, kind: Classifier) -> Any:
     return booster
 
 
-def _check_forecaster(run: TrainingRun, kind: Forecaster) -> None:
+def _check_loaded(run: TrainingRun, kind: Forecaster | Outcomes) -> None:
     with tempfile.TemporaryDirectory() as tmp:
         (Path(tmp) / kind.file).write_bytes(run.model_bytes)
         # As MLflow will: by the loader's name, from a folder.

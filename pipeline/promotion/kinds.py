@@ -84,7 +84,59 @@ class Forecaster:
         return f"Forecasts where a pool's return will rank among all pools of the hour, as a normal score: {chosen}."
 
 
-type Kind = Classifier | Forecaster
+@dataclass(frozen=True)
+class Outcomes:
+    """Tells the probability of each class at several horizons, and a signal: one JSON file of our own.
+
+    Attributes:
+        classes: of each horizon.
+        horizon_hours: the horizon it is judged by. `further_hours`: what else it tells.
+        loader: as of a `Forecaster`.
+        chosen: the kind of model that was chosen.
+    """
+
+    classes: tuple[str, ...]
+    horizon_hours: int
+    further_hours: tuple[int, ...]
+    loader: str
+    chosen: str
+    file: ClassVar[str] = "model.json"
+    mlflow_type: ClassVar[str] = "classifier"
+    purpose: ClassVar[str] = "What becomes of a pool."
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The columns that the model puts out, in order.
+
+        >>> Outcomes(("RUG", "MOON"), 24, (1,), "some.module", "voted").outputs
+        ('p_RUG', 'p_MOON', 'p_RUG_1h', 'p_MOON_1h', 'p_rug', 'p_pump', 'signal_score', 'is_high_signal')
+        """
+        own = tuple(f"p_{name}" for name in self.classes)
+        further = tuple(f"p_{name}_{hours}h" for hours in self.further_hours for name in self.classes)
+        return (*own, *further, "p_rug", "p_pump", "signal_score", "is_high_signal")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a version must say of itself to be read."""
+        return {
+            "classes": json.dumps(self.classes),
+            "horizon_hours": str(self.horizon_hours),
+            "further_hours": json.dumps(self.further_hours),
+            "loader": self.loader,
+            "chosen": self.chosen,
+        }
+
+    @property
+    def in_words(self) -> str:
+        """What the model gives, in a sentence."""
+        further = "".join(f", and for {hours} h" for hours in self.further_hours)
+        return (
+            f"Gives one probability for each of {len(self.classes)} outcomes after {self.horizon_hours} h{further}:"
+            f" {', '.join(self.classes)}. The kind chosen is {self.chosen}."
+        )
+
+
+type Kind = Classifier | Forecaster | Outcomes
 
 
 def kind_of(tags: Mapping[str, str]) -> Kind:
@@ -96,6 +148,12 @@ def kind_of(tags: Mapping[str, str]) -> Kind:
     >>> kind_of(Classifier(("RUG",)).tags), kind_of({"horizons_hours": "[1]", "loader": "a.b", "chosen": "{}"})
     (Classifier(classes=('RUG',)), Forecaster(horizons_hours=(1,), loader='a.b', chosen={}))
     """
+    if "further_hours" in tags:
+        classes, further = json.loads(tags["classes"]), json.loads(tags["further_hours"])
+        return Outcomes(
+            tuple(str(name) for name in classes), int(tags["horizon_hours"]), tuple(int(hours) for hours in further),
+            tags["loader"], tags["chosen"],
+        )  # fmt: skip
     if "horizons_hours" not in tags:
         return Classifier(tuple(str(name) for name in json.loads(tags["classes"])))
     horizons = tuple(int(hours) for hours in json.loads(tags["horizons_hours"]))

@@ -13,14 +13,14 @@ import polars as pl
 
 from pipeline.calendars import Span
 from pipeline.models.canaries import CanaryReport, History, run_canaries
-from pipeline.models.spec import CanarySpec, LearnerSpec, TrainingSpec
+from pipeline.models.spec import CanarySpec, TrainingSpec
 from pipeline.models.training_set import TrainingSet, freeze
 
 BORN = datetime(2020, 9, 8, tzinfo=UTC)
 STEP = timedelta(minutes=30)
 SOURCE = "recording:leaky"
 NAMES = ("reserve", "change_1h", "against_mean", "spread", "size_in_market", "n_trades_1h")
-SPEC = TrainingSpec(n_folds=2, learner=LearnerSpec(min_child_weight=1.0), canaries=CanarySpec(n_rounds=3))
+SPEC = TrainingSpec(n_folds=2, canaries=CanarySpec(n_rounds=3, min_child_weight=1.0))
 UTC_TIME = pl.Datetime("us", "UTC")
 ALL_KNOWN = BORN + timedelta(days=100)
 _POOL = ["source", "network", "pool"]

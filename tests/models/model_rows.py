@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from pipeline.models.spec import CanarySpec, LearnerSpec, TrainingSpec
+from pipeline.models.spec import CanarySpec, CompetitionSpec, TrainingSpec
 from pipeline.models.training_set import TrainingSet, freeze
 from pipeline.tables import OUTCOMES
 
@@ -15,10 +15,8 @@ NAMES = ("signal", "noise", "gappy")
 SPEC = TrainingSpec(
     n_folds=2,
     n_resamples=50,
-    learner=LearnerSpec(
-        n_rounds_max=60, learning_rate=0.3, reg_lambda=1.0, min_child_weight=1.0, early_stopping_rounds=5
-    ),
-    canaries=CanarySpec(n_rounds=5),
+    competition=CompetitionSpec(n_trials=2),
+    canaries=CanarySpec(n_rounds=5, min_child_weight=1.0),
 )
 
 
@@ -70,6 +68,15 @@ def tables(n_pools: int, *, seed: int = 0, is_noise: bool = False) -> dict[str, 
         }
     )
     return {"features": features, "labels": labels, "pools": pools}
+
+
+def with_further(made: dict[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
+    """The same tables with labels at 1 and 6 h: the outcome at 24 h, known as soon as their horizon is over."""
+    labels = [made["labels"]]
+    for hours in (1, 6):
+        known = pl.col("event_time") + pl.duration(hours=hours)
+        labels.append(made["labels"].with_columns(horizon_hours=pl.lit(hours, pl.Int32), label_known_at=known))
+    return made | {"labels": pl.concat(labels)}
 
 
 def training_set(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from model_rows import BIRTH, SPEC, frozen, tables, training_set
+from model_rows import BIRTH, SPEC, frozen, tables, training_set, with_further
 
 from pipeline.calendars import HOUR, MINUTE
 from pipeline.models import canary_permutation
@@ -308,3 +308,13 @@ def test_a_snapshot_is_not_known_before_its_record_was(minutes: int, is_sound: b
 
 def test_nothing_told_is_nothing_proven():
     assert not check_arrivals({"trades": TRADES.empty().lazy()}, ANSWERS.empty().lazy()).is_passed
+
+
+def test_a_label_of_a_further_horizon_known_too_early_is_caught():
+    made = frozen(with_further(tables(20)))
+    assert check_labels(made).is_passed
+    is_first = pl.int_range(pl.len()) == 0
+    early = pl.when(is_first).then(pl.col("event_time")).otherwise("label_known_at_1h")
+    result = check_labels(replace(made, frame=made.frame.with_columns(label_known_at_1h=early)))
+    assert not result.is_passed
+    assert result.words.endswith("1 known before they could be")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_rows import BIRTH, NAMES, SOURCE, SPEC, frozen, tables, training_set
+from model_rows import BIRTH, NAMES, SOURCE, SPEC, frozen, tables, training_set, with_further
 
 from pipeline.errors import InputError, UsageError
 from pipeline.models.as_of import as_of
@@ -175,3 +175,55 @@ def test_the_row_of_the_table_holds_the_spec_and_counts():
     row = training_set(10).row({"features": 3})
     assert (row["n_rows"], row["n_pools"], row["lake_versions"]) == (50, 10, '{"features": 3}')
     assert row["first_time"] < row["last_time"]
+
+
+def test_the_rows_id_is_that_of_the_decisions_and_their_outcomes_whatever_the_features_and_learners():
+    made = training_set(10)
+    other = replace(SPEC, competition=replace(SPEC.competition, n_trials=3))
+    fewer = freeze(
+        **tables(10),
+        source=SOURCE,
+        known_by=BIRTH + timedelta(days=99),
+        feature_set="x",
+        feature_names=NAMES[:1],
+        spec=other,
+    )
+    assert made.training_set_id != fewer.training_set_id
+    assert made.rows_id == fewer.rows_id
+    for spec in (replace(SPEC, last_block_share=0.2), replace(SPEC, decision_ages_hours=(1, 2, 4, 8))):
+        assert frozen(tables(10), spec=spec).rows_id != made.rows_id
+    relabelled = tables(10)["labels"].with_columns(outcome=pl.lit("RUG"))
+    assert frozen(tables(10) | {"labels": relabelled}).rows_id != made.rows_id
+
+
+def test_labels_at_further_horizons_stand_beside_the_row_and_never_add_or_take_one():
+    made = with_further(tables(10))
+    gone = made["labels"].filter(~((pl.col("horizon_hours") == 6) & (pl.col("pool") == "0x0003")))
+    found = frozen(made | {"labels": gone})
+    assert found.frame.select(training_set(10).frame.columns[:7]).equals(training_set(10).frame[:, :7])
+    assert found.frame["outcome_6h"].null_count() == 5
+    assert found.horizons_hours == (1, 6, 24)
+    head = found.head(6)
+    assert (head.n_rows, head.spec.horizon_hours) == (45, 6)
+    assert (head.frame["label_end"] == head.frame["event_time"] + timedelta(hours=6)).all()
+    # A label of 6 h overlaps its pool's others for less of its life than one of 24 h, so it says more.
+    assert head.frame["weight"].mean() > found.frame["weight"].mean()
+    assert found.head(24) is found
+    with pytest.raises(UsageError, match="asked for 3 h"):
+        found.head(3)
+
+
+def test_a_further_label_that_is_not_known_yet_is_null():
+    known_by = BIRTH + timedelta(hours=30)
+    made = with_further(tables(10))
+    late = pl.when(pl.col("horizon_hours") == 1).then(pl.col("label_known_at") + timedelta(days=9))
+    labels = made["labels"].with_columns(late.otherwise("label_known_at").alias("label_known_at"))
+    found = frozen(made | {"labels": labels}, known_by=known_by).frame
+    assert found["outcome_1h"].null_count() == found.height > 0
+    assert found["outcome_6h"].null_count() == 0
+
+
+@pytest.mark.parametrize("name", ["outcome_1h", "label_end_6h", "return_end_pct_1h"])
+def test_a_label_of_a_further_horizon_cannot_be_a_feature(name: str):
+    with pytest.raises(UsageError, match="cannot be a feature"):
+        freeze(**tables(10), source=SOURCE, known_by=BIRTH, feature_set="x", feature_names=[name], spec=SPEC)

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from pipeline.models.returns.portable_json import strict_json
@@ -35,8 +35,11 @@ def sealed(canonical: bytes) -> bytes:
     return b'{"content_sha256":"' + hashlib.sha256(canonical).hexdigest().encode() + b'",' + canonical[1:]
 
 
-def unsealed(model_bytes: bytes) -> Content:
+def unsealed(model_bytes: bytes, fields: Collection[str] | None = None) -> Content:
     """The content of a sealed file; the hash is compared before a parser sees a byte.
+
+    Args:
+        fields: what the file must tell, no more and no less; None: what a return model's does.
 
     It tells damage and edits from the file that was written. It proves nothing about who wrote it: whoever forges the
     content can forge the hash, which is what the ledger's `model_sha256` is for.
@@ -50,7 +53,7 @@ def unsealed(model_bytes: bytes) -> Content:
     if found != told[1].decode():
         raise ValueError(f"its content hashes to {found!r}, it says {told[1].decode()!r}: it was damaged or edited")
     content = strict_json(model_bytes)
-    if set(content) != _FIELDS:
+    if set(content) != set(_FIELDS if fields is None else fields):
         raise ValueError(f"fields {sorted(content)!r}")
     return {name: value for name, value in content.items() if name != "content_sha256"}
 

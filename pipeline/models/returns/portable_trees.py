@@ -27,21 +27,32 @@ _WHOLE: Final = re.compile(r"[-0-9 ]*")
 _NO_PARENT: Final = 2**31 - 1
 
 
-def check_xgboost(text: str, n_features: int) -> None:
-    """Raises ValueError, KeyError or TypeError unless the text is XGBoost's JSON of regression trees on n_features."""
+def check_xgboost(text: str, n_features: int, n_classes: int = 0) -> None:
+    """Raises ValueError, KeyError or TypeError unless the text is XGBoost's JSON of trees on n_features.
+
+    Args:
+        n_classes: how many classes each round has a tree for; 0: a regression.
+    """
+    objective, a_round = ("multi:softprob", n_classes) if n_classes else ("reg:squarederror", 1)
     learner = strict_json(text)["learner"]
     params, booster = learner["learner_model_param"], learner["gradient_booster"]
     found = (booster["name"], learner["objective"]["name"], params["num_feature"], params["num_target"])
-    if found != ("gbtree", "reg:squarederror", str(n_features), "1") or params["num_class"] != "0":
+    if found != ("gbtree", objective, str(n_features), "1") or params["num_class"] != str(n_classes):
         raise ValueError(f"trees of {found!r} for {n_features} features")
-    if not math.isfinite(float(params["base_score"].strip("[]"))):
+    begins = [float(word) for word in params["base_score"].strip("[]").split(",")]
+    if len(begins) not in {1, a_round} or not all(math.isfinite(value) for value in begins):
         raise ValueError(f"trees that begin at {params['base_score']!r}")
     model = booster["model"]
     trees, about, n = model["trees"], model["gbtree_model_param"], len(model["trees"])
-    if not 1 <= n <= MOST_TREES or (about["num_trees"], about["num_parallel_tree"]) != (str(n), "1"):
+    if not 1 <= n <= MOST_TREES or n % a_round or (about["num_trees"], about["num_parallel_tree"]) != (str(n), "1"):
         raise ValueError(f"{n} trees where {about!r} are told")
-    if model["tree_info"] != [0] * n or model["iteration_indptr"] != list(range(n + 1)):
-        raise ValueError(f"{n} trees that are not one a round")
+    if model["tree_info"] != list(range(a_round)) * (n // a_round):
+        raise ValueError(f"{n} trees that are not {a_round} a round")
+    if model["iteration_indptr"] != list(range(0, n + 1, a_round)):
+        raise ValueError(f"{n} trees in rounds {str(model['iteration_indptr'])[:80]}")
+    told = learner["objective"].get("softmax_multiclass_param", {}).get("num_class", "0")
+    if told != str(n_classes):
+        raise ValueError(f"an objective of {told!r} classes")
     for at, tree in enumerate(trees):
         if tree["id"] != at:
             raise ValueError(f"tree {at} calls itself {tree['id']!r}")
@@ -71,8 +82,11 @@ def _xgboost_tree(tree: dict[str, Any], n_features: int) -> None:
         raise ValueError("parents that are not those of the children")
 
 
-def check_lightgbm(text: str, n_features: int) -> None:
-    """Raises ValueError or KeyError unless the text is LightGBM's of regression trees on n_features.
+def check_lightgbm(text: str, n_features: int, n_classes: int = 0) -> None:
+    """Raises ValueError or KeyError unless the text is LightGBM's of trees on n_features.
+
+    Args:
+        n_classes: how many classes each round has a tree for; 0: a regression.
 
     Behind the trees stand importances and parameters, which are read as words and decide nothing.
     """
@@ -82,12 +96,19 @@ def check_lightgbm(text: str, n_features: int) -> None:
     first, *lines = head.split("\n")
     told = _pairs(lines)
     found = (first, told["objective"], told["num_class"], told["num_tree_per_iteration"], told["max_feature_idx"])
-    if found != ("tree", "regression", "1", "1", str(n_features - 1)):
+    objective, a_round = (f"multiclass num_class:{n_classes}", str(n_classes)) if n_classes else ("regression", "1")
+    if found != ("tree", objective, a_round, a_round, str(n_features - 1)):
         raise ValueError(f"trees of {found!r} for {n_features} features")
     if any(len(told[name].split(" ")) != n_features for name in ("feature_names", "feature_infos")):
         raise ValueError(f"names or ranges of other than {n_features} features")
     sizes = _numbers(told["tree_sizes"])
-    if not 1 <= len(sizes) <= MOST_TREES or min(sizes) < 1 or not rest[sum(sizes) :].startswith("end of trees\n"):
+    is_whole = len(sizes) % int(a_round) == 0
+    if (
+        not is_whole
+        or not 1 <= len(sizes) <= MOST_TREES
+        or min(sizes) < 1
+        or not rest[sum(sizes) :].startswith("end of trees\n")
+    ):
         raise ValueError(f"{len(sizes)} trees that do not end where their sizes say")
     begins = 0
     for at, size in enumerate(sizes):
