@@ -9,9 +9,11 @@ import polars as pl
 
 from assets.features import SPEC as FEATURES_SPEC
 from assets.metadata import frame_metadata, table_value
+from assets.reports import pictures_of
 from pipeline.calendars import Clock
+from pipeline.errors import RegistryError
 from pipeline.features.registry import FEATURE_NAMES, feature_set_hash
-from pipeline.lake import Lake
+from pipeline.lake import Lake, disk
 from pipeline.models.records import compared, last_block
 from pipeline.models.source import choose_source
 from pipeline.models.spec import TrainingSpec
@@ -82,11 +84,13 @@ def outcome_model(
     from assets.training import train  # noqa: PLC0415
 
     frozen_set = frozen(lake, source, clock)
-    version = trained_before(registry, frozen_set)
-    if version is None or not has_evidence(lake, version):
-        version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
-    else:
-        context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
+    # Two that ask at once train once: the second waits, and finds what the first trained.
+    with disk.locked(lake.root / ".locks" / "outcome_model.train.lock"):
+        version = trained_before(registry, frozen_set)
+        if version is None or not has_evidence(lake, version):
+            version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
+        else:
+            context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
     figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == version.model_sha256).collect()
     headline_age = str(SPEC.headline_age_hours)
     return dg.MaterializeResult(
@@ -95,6 +99,8 @@ def outcome_model(
             "model_sha256": version.model_sha256,
             "training_set_id": version.training_set_id,
             "mlflow_run_id": version.run_id,
+            **_card(context, registry, version),
+            **pictures_of(context, registry, version),
             "what_it_is": version.kind.in_words,
             "kinds_by_fold": table_value(kinds_by_fold(figures)),
             "high_signal": signal_in_words(figures),
@@ -112,18 +118,21 @@ def trained_before(registry: Registry, frozen_set: TrainingSet) -> RegisteredVer
     return None
 
 
+def _card(context: dg.AssetExecutionContext, registry: Registry, version: RegisteredVersion) -> dict[str, Any]:
+    """The version's card; a run that somebody deleted has none."""
+    try:
+        return {"model_card": dg.MetadataValue.md(registry.document(version, "card.md"))}
+    except RegistryError as error:
+        context.log.warning(f"no card: {error}")
+        return {}
+
+
 def has_evidence(lake: Lake, version: RegisteredVersion) -> bool:
     """Whether what the version said of the last block, and what that is worth, is still on record."""
     return all(
         lake.scan(target).filter(pl.col("model_sha256") == version.model_sha256).head(1).collect().height
         for target in (EVALUATIONS, FIGURES)
     )
-
-
-def last_block_reads(lake: Lake, frozen_set: TrainingSet) -> int:
-    """How often a model was evaluated on the last block of these rows, by whatever features, learners and code."""
-    alike = lake.scan(TRAINING_SETS).filter(pl.col("rows_id") == frozen_set.rows_id).collect()
-    return int(alike["n_last_block_reads"].sum())
 
 
 def _sources(tables: Sequence[pl.LazyFrame]) -> set[str]:

@@ -12,12 +12,11 @@ import polars as pl
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
 from assets.models import frozen, trained_before
-from assets.models import last_block_reads as outcome_reads
-from assets.returns import dataset_in_force, last_block_reads, nothing_done, version_of, why_nothing
+from assets.returns import dataset_in_force, nothing_done, version_of, why_nothing
 from pipeline.calendars import Clock
 from pipeline.errors import RegistryError, UsageError
 from pipeline.lake import Lake
-from pipeline.models.records import as_interchange
+from pipeline.models.records import as_interchange, last_block_reads
 from pipeline.models.return_records import as_forecasts
 from pipeline.models.returns.spec import RETURN_BASELINES
 from pipeline.models.spec import BASELINES, MODEL
@@ -81,7 +80,7 @@ def champion(
             f"training set {frozen_set.training_set_id!r} gave no model yet: materialise `outcome_model` first"
         )
     said = {name: as_interchange(rows) for name, rows in _said(lake, EVALUATIONS, version).items()}
-    reads = outcome_reads(lake, frozen_set)
+    reads = last_block_reads(lake.scan(TRAINING_SETS), frozen_set.rows_id)
     challenger = Challenger(version, frozen_set.source, said, BASELINES, TRAINING_SETS, reads)
     asking = partial(_asked, registry, model_cache, frozen_set, _said_by_model(lake, version))
     return decided(lake, registry, clock, challenger, OUTCOME, asking)
@@ -105,7 +104,7 @@ def return_champion(
     if version is None:
         raise UsageError(f"return dataset {row['dataset_id']!r} gave no model yet: materialise `return_model` first")
     said = {name: as_forecasts(rows) for name, rows in _said(lake, RETURN_EVALUATIONS, version).items()}
-    reads = last_block_reads(lake, row)
+    reads = last_block_reads(lake.scan(RETURN_DATASETS), row["rows_id"])
     challenger = Challenger(version, row["source"], said, RETURN_BASELINES, RETURN_DATASETS, reads)
     return decided(lake, registry, clock, challenger, RETURN)
 
@@ -188,8 +187,22 @@ def _stepped(
         evidence=evidence_of(judged.comparisons),
         approval=spec.approval,
     )
-    refused = why_not(stands, move)
+    refused = why_not(stands, move) or _why_tried(moves, challenger, stands)
     return refused, bool(refused) or moves.move(move, at=clock.now(), given=stands) is not None
+
+
+def _why_tried(moves: Moves, challenger: Challenger, stands: Standing) -> str:
+    """Why a challenger was judged enough: its trial against this very champion ended; empty where none did.
+
+    The same evidence would let it in again and again, and each trial costs a share of the year's budget.
+    """
+    if stands.champion is None:
+        return ""
+    ended = moves.ledger().filter(
+        pl.col("model_name") == challenger.version.model_name, pl.col("action") == "reject",
+        pl.col("version") == challenger.version.version, pl.col("sequence") > stands.champion.sequence,
+    )  # fmt: skip
+    return "its trial against this champion has ended" if ended.height else ""
 
 
 def _said_by_model(lake: Lake, version: RegisteredVersion) -> pl.DataFrame:

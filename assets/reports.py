@@ -11,7 +11,10 @@ import polars as pl
 
 from assets.metadata import table_value
 from pipeline.calendars import DAY, HOUR, Clock, Span
+from pipeline.errors import RegistryError
 from pipeline.lake import Lake
+from pipeline.promotion.registry import Registry
+from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import CANDLES, FEATURES, LABELS, POOL_KEY
 
 DAYS = 366
@@ -67,3 +70,13 @@ def picture(png: bytes, what: str) -> dg.MarkdownMetadataValue:
 def _lately(clock: Clock) -> Span:
     now = clock.now()
     return Span(now - DAYS * DAY, now + DAY)
+
+
+def pictures_of(context: dg.AssetExecutionContext, registry: Registry, version: RegisteredVersion) -> dict[str, Any]:
+    """The plots of a version's run as metadata; a run that somebody deleted has none."""
+    try:
+        plots = registry.plots(version)
+    except RegistryError as error:
+        context.log.warning(f"no plots: {error}")
+        return {}
+    return {name: picture(png, name.replace("_", " ")) for name, png in plots.items()}

@@ -12,12 +12,13 @@ import dagster as dg
 import polars as pl
 
 from assets.metadata import frame_metadata, table_value
-from assets.reports import picture
+from assets.reports import pictures_of
 from pipeline.bins.export import reading
 from pipeline.bins.instruments import read_instruments
 from pipeline.calendars import Clock
-from pipeline.errors import RegistryError, StorageError
+from pipeline.errors import StorageError
 from pipeline.lake import Lake
+from pipeline.models.records import last_block_reads
 from pipeline.models.return_dataset import (
     ReturnDataset,
     feature_set_of,
@@ -123,11 +124,11 @@ def return_model(
             "model_sha256": version.model_sha256,
             "dataset_id": row["dataset_id"],
             "mlflow_run_id": version.run_id,
-            "last_block_reads": last_block_reads(lake, row),
+            "last_block_reads": last_block_reads(lake.scan(RETURN_DATASETS), row["rows_id"]),
             "chosen": version.kind.in_words,
             "last_block": table_value(compared_with_baselines(figures)),
             "kinds_on_walk_forward": table_value(kinds_on_folds(figures)),
-            **_pictures(context, registry, version),
+            **pictures_of(context, registry, version),
         }
     )
 
@@ -216,12 +217,6 @@ def remembered(before: pl.DataFrame) -> dict[str, Any]:
     return before.select("lacking", "n_last_block_reads").row(0, named=True) if before.height else {}
 
 
-def last_block_reads(lake: Lake, row: dict[str, Any]) -> int:
-    """How often a model was evaluated on the last block of these rows, by whatever features, learners and code."""
-    alike = lake.scan(RETURN_DATASETS).filter(pl.col("rows_id") == row["rows_id"]).collect()
-    return int(alike["n_last_block_reads"].sum())
-
-
 def chosen_source(table: pl.LazyFrame, wanted: str) -> str | None:
     """The one source of a table to learn from; None while the table holds none, or not the one that is wanted."""
     present = set(table.select(pl.col("source").unique()).collect()["source"])
@@ -256,13 +251,3 @@ def nothing_done(context: dg.AssetExecutionContext, why: str) -> dg.MaterializeR
     """The result of an asset that had nothing to work on: it says so, and nothing changed."""
     context.log.warning(f"nothing was done: {why}")
     return dg.MaterializeResult(metadata={"dagster/row_count": 0, "skipped": why})
-
-
-def _pictures(context: dg.AssetExecutionContext, registry: Registry, version: RegisteredVersion) -> dict[str, Any]:
-    """The plots of the version's run; a run that somebody deleted has none."""
-    try:
-        plots = registry.plots(version)
-    except RegistryError as error:
-        context.log.warning(f"no plots: {error}")
-        return {}
-    return {name: picture(png, name.replace("_", " ")) for name, png in plots.items()}

@@ -7,14 +7,15 @@ import polars as pl
 
 from pipeline.lake import Lake
 from pipeline.models.evaluation import train_and_evaluate
-from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block
+from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block, last_block_reads
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.trained import Trained
 from pipeline.models.training_records import signal_table
 from pipeline.models.training_set import TrainingSet
 from pipeline.promotion.kinds import Outcomes
+from pipeline.promotion.model_card import model_card
 from pipeline.promotion.registry import Registry
-from pipeline.promotion.run import TrainingRun
+from pipeline.promotion.run import Scalar, TrainingRun
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES, TRAINING_SETS
 
@@ -30,11 +31,22 @@ def train(
     trained = train_and_evaluate(frozen, spec, lambda step, share: say(f"{share:4.0%} {step}"))
     lake.append(EVALUATIONS, evaluation_rows(trained))
     lake.append(FIGURES, figure_rows(trained))
-    return registry.register(training_run(frozen, trained, spec, code))
+    n_reads = last_block_reads(lake.scan(TRAINING_SETS), frozen.rows_id)
+    return registry.register(training_run(frozen, trained, spec, code, n_reads))
 
 
-def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code: str) -> TrainingRun:
-    """What the registry keeps of a training."""
+def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code: str, n_reads: int) -> TrainingRun:
+    """What the registry keeps of a training; `n_reads`: how often a model was evaluated on this last block."""
+    kind = Outcomes(OUTCOMES, spec.horizon_hours, trained.model.further_hours, LOADER, trained.kind)
+    dataset: dict[str, Scalar] = {
+        "source": frozen.source,
+        "rows": frozen.n_rows,
+        "pools": frozen.n_pools,
+        "trained on rows": trained.n_train_rows,
+        "trained on pools": trained.n_train_pools,
+        "first decision": f"{frozen.first_time:%Y-%m-%d %H:%M} UTC",
+        "last decision": f"{frozen.last_time:%Y-%m-%d %H:%M} UTC",
+    }
     return TrainingRun(
         model_name=spec.model_name,
         model_bytes=trained.model_bytes,
@@ -43,12 +55,13 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
         feature_set=frozen.feature_set,
         code_version=code,
         feature_names=trained.model.feature_names,
-        kind=Outcomes(OUTCOMES, spec.horizon_hours, trained.model.further_hours, LOADER, trained.kind),
+        kind=kind,
         params=_params(trained, spec),
         metrics=flat(last_block(figure_rows(trained))),
         tables={
             "figures": trained.metrics,
             "importance": trained.importance,
+            "shap": trained.shap,
             "evaluation": trained.evaluation,
             "kinds_by_fold": trained.standings,
             "trials": trained.trials,
@@ -57,19 +70,35 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
             "learning_curve": trained.learning_curve,
         },
         plots=trained.plots,
-        dataset={
-            "source": frozen.source,
-            "rows": frozen.n_rows,
-            "pools": frozen.n_pools,
-            "trained on rows": trained.n_train_rows,
-            "trained on pools": trained.n_train_pools,
-            "first decision": f"{frozen.first_time:%Y-%m-%d %H:%M} UTC",
-            "last decision": f"{frozen.last_time:%Y-%m-%d %H:%M} UTC",
-        },
+        dataset=dataset,
+        documents={"card.md": card_of(frozen, trained, spec, kind.in_words, dataset, n_reads)},
         example=frozen.frame.head(EXAMPLE_ROWS),
         tags={"source": frozen.source},
         run_name=f"{spec.model_name} {frozen.training_set_id[:12]}",
     )
+
+
+def card_of(
+    frozen: TrainingSet, trained: Trained, spec: TrainingSpec, in_words: str, dataset: dict[str, Scalar], n_reads: int
+) -> str:
+    """The model's card, in Markdown."""
+    return model_card(
+        spec.model_name,
+        in_words,
+        identity={
+            "model_sha256": trained.model_sha256, "training_set_id": frozen.training_set_id,
+            "feature_set": frozen.feature_set,
+        },
+        data=dataset,
+        figures=last_block(figure_rows(trained)),
+        classes=OUTCOMES,
+        feature_names=trained.feature_names,
+        n_last_block_reads=n_reads,
+        n_trials=trained.trials.height,
+        slices=trained.slices,
+        abstention={"high signal": trained.certificate.words},
+        params=_params(trained, spec),
+    )  # fmt: skip
 
 
 def _params(trained: Trained, spec: TrainingSpec) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Belongs here: reading what both said and what came of it, and telling what follo
 moves (`pipeline.promotion.looks`).
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
+from assets.predictions import REPLAYED
 from assets.predictions import SPEC as SERVED
 from assets.reports import picture
 from pipeline.calendars import DAY, Clock, Span
 from pipeline.errors import RegistryError, TransientError
 from pipeline.lake import Lake
+from pipeline.models.spec import FURTHER_HORIZONS_HOURS
 from pipeline.predictions.pairs import coverage, losses_of, pairs, pairs_of, prior_losses
 from pipeline.promotion.cache import load_in_charge
 from pipeline.promotion.guards import Breach, breaches
@@ -38,16 +42,21 @@ END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 
 @dg.asset(deps=["outcomes"])
 def trial(
-    lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock], registry: dg.ResourceParam[Registry]
+    lake: dg.ResourceParam[Lake],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    model_cache: dg.ResourceParam[Path],
 ) -> dg.MaterializeResult[Any]:
     """The challenger on trial: bets on its outcomes against the champion's, until they prove it better or end it."""
-    looks, now = _looks(lake, registry), clock.now()
+    looks, now = Looks(lake, Moves(lake, registry), OUTCOME, TRIAL), clock.now()
     stands = looks.begin(now)
     if stands.champion is None or stands.shadow is None:
         return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is on trial"})
-    since = stands.shadow.known_at
-    paired = _pairs(lake, stands.champion, stands.shadow, since, now)
-    look = looks.at_trial(stands, paired, _shadowed(lake, stands.champion, stands.shadow, now), now)
+    since, sides = stands.shadow.known_at, (stands.champion, stands.shadow)
+    prior = _prior(registry, model_cache, stands.champion)
+    paired = _pairs(lake, *sides, since, now, prior=prior)
+    further = {hours: _pairs(lake, *sides, since, now, hours=hours, prior=prior) for hours in FURTHER_HORIZONS_HOURS}
+    look = looks.at_trial(stands, paired, _shadowed(lake, *sides, now), now, further)
     looks.begin(now)
     return dg.MaterializeResult(
         metadata={
@@ -68,15 +77,15 @@ def reign(
     model_cache: dg.ResourceParam[Path],
 ) -> dg.MaterializeResult[Any]:
     """The champion against the one before it: a guard that is broken, or harm that is proven, throws it out."""
-    looks, now = _looks(lake, registry), clock.now()
-    stands = Moves(lake, registry).reconciled(NAME)
+    moves, now = _reachable(lake, registry), clock.now()
+    looks, stands = Looks(lake, moves, OUTCOME, TRIAL), moves.standing(NAME)
     champion, former = stands.champion, stands.former
     if champion is None:
         return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is in charge"})
     broken = _broken(lake, registry, model_cache, stands, now)
     paired = _pairs(lake, champion, former, champion.known_at, now) if former else pl.DataFrame()
     look = looks.at_reign(stands, paired, broken, now)
-    edge = looks.at_edge(stands, _against_prior(lake, registry, model_cache, champion, now), now)
+    edge = looks.at_edge(stands, _against_prior(lake, _prior(registry, model_cache, champion), champion, now), now)
     if broken or look.is_moved:
         context.log.error(look.decision.reason)
     return dg.MaterializeResult(
@@ -109,66 +118,100 @@ def champion_is_sound(
     return dg.AssetCheckResult(passed=not broken, description=told or "no guard is broken")
 
 
-def _looks(lake: Lake, registry: Registry) -> Looks:
-    return Looks(lake, Moves(lake, registry), OUTCOME, TRIAL)
+def _reachable(lake: Lake, registry: Registry) -> Moves:
+    """The moves, without a registry that is away: the ledger can be written, and the aliases follow later."""
+    try:
+        Moves(lake, registry).reconciled(NAME)
+    except TransientError:
+        return Moves(lake, None)
+    return Moves(lake, registry)
 
 
-def _said(lake: Lake, since: datetime, *versions: int) -> pl.DataFrame:
-    """What the versions said from a moment on."""
+def _said(lake: Lake, since: datetime, versions: Sequence[int], columns: Sequence[str] = ()) -> pl.LazyFrame:
+    """What the versions said from a moment on: who, when, of what, and the columns asked for."""
     own = pl.col("model_version").is_in(versions) & (pl.col("model_name") == NAME)
-    return lake.scan(PREDICTIONS, _from(since)).filter(own, pl.col("known_at") >= since).collect()
+    said = lake.scan(PREDICTIONS, _from(since)).filter(own, pl.col("known_at") >= since)
+    return said.select(*PREDICTIONS.key, "known_at", "age_hours", *columns)
 
 
-def _pairs(lake: Lake, champion: Deployed, other: Deployed, since: datetime, now: datetime) -> pl.DataFrame:
-    """Paired losses of what both said from `since` on, at the horizon that the model is judged by."""
+def _came(lake: Lake, since: datetime, versions: Sequence[int]) -> pl.LazyFrame:
+    """What became of it."""
+    own = pl.col("model_version").is_in(versions) & (pl.col("model_name") == NAME)
+    kept = ("status", "outcome", "is_evidence", "predicted_at", "label_known_at", "known_at", "log_loss")
+    return lake.scan(PREDICTION_OUTCOMES, _from(since)).filter(own).select(*PREDICTION_OUTCOMES.key, *kept)
+
+
+def _pairs(
+    lake: Lake,
+    champion: Deployed,
+    other: Deployed,
+    since: datetime,
+    now: datetime,
+    *,
+    hours: int = TRAINING.horizon_hours,
+    prior: Mapping[str, float] | None = None,
+) -> pl.DataFrame:
+    """Paired losses of what both said from `since` on; where the other was silent it is given the prior's."""
+    versions, at = (champion.version, other.version), pl.col("horizon_hours") == hours
+    said, came = _said(lake, since, versions).filter(at).collect(), _came(lake, since, versions).filter(at).collect()
+    own: dict[str, Any] = {"model_name": NAME, "version": champion.version, "horizon_hours": hours}
+    silent = prior_losses(said, came, dict(prior), **own).filter(pl.col("event_time") >= since) if prior else None
     return pairs(
-        _said(lake, since, champion.version, other.version),
-        lake.scan(PREDICTION_OUTCOMES, _from(since)).collect(),
-        champion.version,
-        other.version,
-        TRAINING.horizon_hours,
+        said,
+        came,
+        *versions,
+        hours,
         model_name=NAME,
         last_age_hours=SERVED.max_age_hours,
-        now=_settled(now),
+        patience=_patience(said, hours),
+        now=now,
+        silent=silent,
     )
 
 
-def _against_prior(lake: Lake, registry: Registry, cache: Path, champion: Deployed, now: datetime) -> pl.DataFrame:
-    """Paired losses of the champion and of the class prior it learned, since it took charge; none without its file."""
+def _patience(said: pl.DataFrame, hours: int) -> timedelta:
+    """How long a label is waited for: in a replay its horizon, live until late bars have been told as well."""
+    is_replayed = said.height > 0 and str(said["source"][0]).startswith(REPLAYED)
+    late = timedelta(0) if is_replayed else LABELS_SPEC.maturity - timedelta(hours=TRAINING.horizon_hours)
+    return timedelta(hours=hours) + late
+
+
+def _prior(registry: Registry, cache: Path, who: Deployed) -> dict[str, float] | None:
+    """How frequent the outcomes were among what a version learned from; None where its file cannot be had."""
     from pipeline.models.outcome_model import load_outcome  # noqa: PLC0415 - its learners are slow to import
 
     try:
-        model = load_outcome(load_in_charge(registry, cache, champion).model_bytes)
+        model = load_outcome(load_in_charge(registry, cache, who).model_bytes)
     except (RegistryError, TransientError):
+        return None
+    return dict(zip(OUTCOMES, map(float, model.class_prior), strict=True))
+
+
+def _against_prior(lake: Lake, prior: Mapping[str, float] | None, champion: Deployed, now: datetime) -> pl.DataFrame:
+    """Paired losses of the champion and of the class prior it learned, since it took charge."""
+    if prior is None:
         return pl.DataFrame()
-    said = _said(lake, champion.known_at, champion.version)
-    came = lake.scan(PREDICTION_OUTCOMES, _from(champion.known_at)).collect()
-    own: dict[str, Any] = {"model_name": NAME, "version": champion.version, "horizon_hours": TRAINING.horizon_hours}
-    prior: dict[str, float] = dict(zip(OUTCOMES, map(float, model.class_prior), strict=True))
+    since, hours = champion.known_at, TRAINING.horizon_hours
+    said, came = _said(lake, since, [champion.version]).collect(), _came(lake, since, [champion.version]).collect()
+    own: dict[str, Any] = {"model_name": NAME, "version": champion.version, "horizon_hours": hours}
     return pairs_of(
         losses_of(said, came, **own),
-        prior_losses(said, came, prior, **own),
-        horizon_hours=TRAINING.horizon_hours,
+        prior_losses(said, came, dict(prior), **own),
         last_age_hours=SERVED.max_age_hours,
-        now=_settled(now),
+        patience=_patience(said, hours),
+        now=now,
     )
-
-
-def _settled(now: datetime) -> datetime:
-    """Until when pools have entered for good: a label that comes late must not slip in before pools already seen."""
-    return now - timedelta(hours=TRIAL.settling_hours)
 
 
 def _shadowed(lake: Lake, champion: Deployed, shadow: Deployed, now: datetime) -> Shadowed:
     """How far a trial has come."""
-    since, hours = shadow.known_at, TRAINING.horizon_hours
-    said = _said(lake, since, champion.version, shadow.version).filter(pl.col("horizon_hours") == hours)
-    matured = lake.scan(PREDICTION_OUTCOMES, _from(since)).filter(
-        pl.col("model_name") == NAME, pl.col("model_version") == shadow.version, pl.col("horizon_hours") == hours,
-        pl.col("predicted_at") >= since, pl.col("is_evidence"), pl.col("status") == "labelled",
+    since, at = shadow.known_at, pl.col("horizon_hours") == TRAINING.horizon_hours
+    said = _said(lake, since, (champion.version, shadow.version)).filter(at).collect()
+    matured = _came(lake, since, [shadow.version]).filter(
+        at, pl.col("predicted_at") >= since, pl.col("is_evidence"), pl.col("status") == "labelled",
         pl.col("known_at") <= now,
     )  # fmt: skip
-    share = coverage(said, champion.version, shadow.version, hours, model_name=NAME, since=since)
+    share = coverage(said, champion.version, shadow.version, TRAINING.horizon_hours, model_name=NAME, since=since)
     # What the champion said with hindsight, of snapshots from before the trial, nobody could have said beside it.
     asked = said.filter(pl.col("model_version") == champion.version, pl.col("event_time") >= since)
     return Shadowed(since, matured.select(pl.len()).collect().item(), asked.height, share)
@@ -182,15 +225,20 @@ def _broken(lake: Lake, registry: Registry, cache: Path, stands: Standing, now: 
     found = _broken_file(registry, cache, champion)
     if former is None:
         return found
-    before = champion.known_at - timedelta(days=TRIAL.guards.days_before)
-    said = _said(lake, before, champion.version, former.version)
-    failed = lake.scan(UNSCORED, _from(champion.known_at)).filter(
+    since, guards = champion.known_at, TRIAL.guards
+    before = since - timedelta(days=guards.days_before)
+    lately = pl.col("known_at") >= now - timedelta(hours=guards.window_hours)
+    looked_at = (pl.col("known_at") < since) | lately
+    told = ("latency_ms", *(f"p_{outcome}" for outcome in OUTCOMES))
+    said = _said(lake, before, (champion.version, former.version), told).filter(looked_at).collect()
+    failed = lake.scan(UNSCORED, _from(before)).filter(
         pl.col("model_name") == NAME,
         pl.col("model_version") == champion.version,
         pl.col("reason").is_in(UNANSWERED),
+        looked_at,
     )
     own, other = (said.filter(pl.col("model_version") == who.version) for who in (champion, former))
-    return [*found, *breaches(own, other, failed.collect(), since=champion.known_at, now=now, spec=TRIAL.guards)]
+    return [*found, *breaches(own, other, failed.collect(), since=since, now=now, spec=guards)]
 
 
 def _broken_file(registry: Registry, cache: Path, champion: Deployed) -> list[Breach]:

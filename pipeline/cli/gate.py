@@ -5,6 +5,7 @@ Belongs here: arguments, answers as JSON or as a table. Stays out: reading the f
 
 import json
 from collections.abc import Iterable
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import AsJson, err, out
+from pipeline.cli.screen import AsJson, as_written, err, out
 from pipeline.errors import UsageError
 
 gate = typer.Typer(no_args_is_help=True, help="Gate: is a challenger provably better? On plain files of paired losses.")
@@ -52,9 +53,9 @@ def sequential(
     matured when its whole window is over, not when its label was known (docs/promotion.md says what goes wrong).
 
     JSON: decision, wealth, wealth_worse, bound, n_pools, stopped_at (ISO time of the pool that decided, null while it
-    continues), reason. Where the file has a column `experiment` (of any type), one answer for each:
-    {"experiments": [{"experiment": ..., "decision": ..., ...}, ...]}, in order of it. The exit status is 0 whatever
-    the decision.
+    continues), reason. Where the file has a column `experiment` (text, numbers, truth values or times), one answer for
+    each: {"experiments": [{"experiment": ..., "decision": ..., ...}, ...]}, in order of it. The exit status is 0
+    whatever the decision.
     """
     from pipeline.cli.plain_pairs import EXPERIMENT, read_pairs, sequential_answers, sequential_record
 
@@ -81,7 +82,7 @@ def offline(
 ) -> None:
     """Compare once, on all pools: gain above the least one, and its bootstrap interval over pools above 0.
 
-    matured_at is not needed here. With the columns correct_champion and correct_challenger (true or false) McNemar's
+    matured_at is not read here. With the columns correct_champion and correct_challenger (true or false) McNemar's
     test on pools stands beside it. A `gain` of 0.08 means that the challenger loses 8 % less.
 
     JSON: is_passed, gain, gain_low, gain_high, min_gain, loss_champion, loss_challenger, n_pools, n_rows, reason, and
@@ -90,7 +91,7 @@ def offline(
     """
     from pipeline.cli.plain_pairs import EXPERIMENT, offline_answers, offline_spec, read_pairs
 
-    pairs, _ = read_pairs(source)
+    pairs, _ = read_pairs(source, is_timed=False)
     answers = list(offline_answers(pairs, offline_spec(min_gain, min_pools)))
     _answer(answers, EXPERIMENT in pairs.columns, ("is_passed", "n_pools", "gain", "gain_low", "reason"), as_json)
 
@@ -103,7 +104,8 @@ def _say(note: str | None) -> None:
 def _answer(answers: list[tuple[Any, dict[str, Any]]], is_many: bool, shown: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         records = [{"experiment": experiment, **told} for experiment, told in answers]
-        typer.echo(json.dumps({"experiments": records} if is_many else answers[0][1], default=str, indent=2))
+        told = {"experiments": records} if is_many else answers[0][1]
+        typer.echo(json.dumps(told, default=_plain, indent=2, allow_nan=False))
         return
     out.print(_table(answers[:_SHOWN], is_many, shown))
     if len(answers) > _SHOWN:
@@ -113,12 +115,17 @@ def _answer(answers: list[tuple[Any, dict[str, Any]]], is_many: bool, shown: tup
 def _table(answers: Iterable[tuple[Any, dict[str, Any]]], is_many: bool, shown: tuple[str, ...]) -> RichTable:
     table = RichTable(*(["experiment"] if is_many else []), *(name.replace("_", " ") for name in shown))
     for experiment, told in answers:
-        cells = [_cell(told[name]) for name in shown]
-        table.add_row(*(Text(cell) for cell in ([str(experiment)] if is_many else []) + cells))
+        cells = [_short(told[name]) for name in shown]
+        table.add_row(*map(as_written, ([_plain(experiment)] if is_many else []) + cells))
     return table
 
 
-def _cell(value: Any) -> str:
+def _plain(value: object) -> str:
+    """What JSON has no word for, in text: days and times in ISO 8601."""
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -6,35 +6,44 @@ Belongs here: what a file's columns stand for, one answer for each experiment in
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, UsageError
 from pipeline.promotion.gate import compare_offline
 from pipeline.promotion.losses import CLIP
 from pipeline.promotion.sequential import LOSSES, PAIRS, SequentialVerdict, sequential_verdict, sequential_verdicts
 from pipeline.promotion.spec import PromotionSpec
 
 EXPERIMENT: Final = "experiment"
+MATURED_AT: Final = "matured_at"
 _CORRECT: Final = ("correct_champion", "correct_challenger")
+_CALENDAR: Final = (date(1, 1, 1), date(9999, 12, 31))
+"""The days that a datetime of Python can hold; Polars and Parquet hold others, and stumble over them."""
 
 
-def read_pairs(path: Path) -> tuple[pl.DataFrame, str | None]:
+def read_pairs(path: Path, *, is_timed: bool = True) -> tuple[pl.DataFrame, str | None]:
     """The file's pairs, `matured_at` in UTC, and what had to be taken for granted about its times.
 
+    Args:
+        path: the file.
+        is_timed: whether `matured_at` is read at all.
+
     Raises:
-        InputError: it is no Parquet, or its times are no moments.
+        InputError: it is no Parquet, holds no row, its times are no moments, or its names are none.
     """
     if not path.is_file():
         raise InputError(f"{str(path)!r} is no file: give one Parquet file of pairs")
     try:
         told = pl.scan_parquet(path, glob=False)
-        found = [name for name in (EXPERIMENT, *PAIRS, *_CORRECT) if name in told.collect_schema()]
-        pairs = told.select(found).collect()
-        return _in_utc(pairs) if "matured_at" in found else (pairs, None)
+        wanted = (EXPERIMENT, *(name for name in PAIRS if is_timed or name != MATURED_AT), *_CORRECT)
+        found = [name for name in wanted if name in told.collect_schema()]
+        pairs = _named(told.select(found).collect())
+        return _in_utc(pairs) if MATURED_AT in found else (pairs, None)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"cannot use {str(path)!r}: {error}; give a Parquet file of pairs") from error
 
@@ -68,7 +77,9 @@ def offline_answers(pairs: pl.DataFrame, spec: PromotionSpec) -> Iterator[tuple[
     needed = [name for name in ("pool", *LOSSES) if name not in pairs.columns]
     if needed:
         raise InputError(f"read pairs: no columns {needed!r} among {pairs.columns!r}")
-    nulls = {name: n for name in pairs.columns if name != "matured_at" and (n := pairs[name].null_count())}
+    if pairs.is_empty():
+        raise InputError("read pairs: there is no row, so there is nothing to judge")
+    nulls = {name: n for name in pairs.columns if name != MATURED_AT and (n := pairs[name].null_count())}
     if nulls:
         raise InputError(f"read pairs: missing values, by column: {nulls!r}; leave out what has not matured")
     if EXPERIMENT not in pairs.columns:
@@ -81,8 +92,8 @@ def offline_answers(pairs: pl.DataFrame, spec: PromotionSpec) -> Iterator[tuple[
 def _offline_record(pairs: pl.DataFrame, spec: PromotionSpec) -> dict[str, Any]:
     # A loss of exactly 0 is an error that was not made; the gate divides by means of losses and refuses a 0, so that
     # here, as in `losses`, the least loss is CLIP.
-    champion, challenger = (np.where(v == 0, CLIP, v) for v in (_floats(pairs, name) for name in LOSSES))
-    if len(champion) and 0 <= champion.max() <= CLIP:
+    champion, challenger = (np.where(v == 0, CLIP, v) for v in (_losses(pairs, name) for name in LOSSES))
+    if champion.max() <= CLIP:
         raise InputError("compared two models: the champion has no loss at all, so a relative gain has no meaning")
     is_told = all(name in pairs.columns for name in _CORRECT)
     nothing = np.zeros(len(pairs), dtype=bool)
@@ -109,12 +120,50 @@ def _offline_record(pairs: pl.DataFrame, spec: PromotionSpec) -> dict[str, Any]:
 
 
 def offline_spec(min_gain: float, min_pools: int) -> PromotionSpec:
-    """The written rule with the gain and the pools that somebody asked for."""
+    """The written rule with the gain and the pools that somebody asked for.
+
+    Raises:
+        UsageError: one of them lies outside its range.
+    """
+    if not 0 <= min_gain < 1:
+        raise UsageError(f"--min-gain takes a share from 0 to below 1, found {min_gain!r}")
+    if min_pools < 2:
+        raise UsageError(f"--min-pools takes 2 or more, found {min_pools!r}")
     return replace(PromotionSpec(), min_gain=min_gain, min_pools=min_pools)
 
 
+def _named(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs, once their names are names: one value each that can be told from others, sorted and printed."""
+    for name in (name for name in (EXPERIMENT, "pool") if name in pairs.columns):
+        dtype = pairs.schema[name]
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            raise InputError(f"read pairs: {name!r} holds {dtype}, not names: write text, numbers or times")
+        if dtype.is_float():
+            n_bad = int((~pairs[name].is_finite()).sum())
+            if n_bad:
+                raise InputError(f"read pairs: {n_bad:,} values of {name!r} are NaN or infinite, which name nothing")
+            pairs = pairs.with_columns(pl.col(name) + 0.0)  # -0.0 is 0.0
+        _require_calendar(pairs[name])
+    return pairs
+
+
+def _require_calendar(times: pl.Series) -> None:
+    """Raise InputError for days outside the years 1 to 9999. By plain numbers: as days Polars would panic over them."""
+    if times.dtype == pl.Date:
+        a_day = 1
+    elif isinstance(times.dtype, pl.Datetime):
+        a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[times.dtype.time_unit]
+    else:
+        return
+    first, last = ((day - date(1970, 1, 1)).days for day in _CALENDAR)
+    n_bad = int((~(times.to_physical().cast(pl.Int64) // a_day).is_between(first, last)).sum())
+    if n_bad:
+        raise InputError(f"read pairs: {n_bad:,} values of {times.name!r} lie outside the years 1 to 9999")
+
+
 def _in_utc(pairs: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
-    dtype, moment = pairs.schema["matured_at"], pl.col("matured_at")
+    dtype, moment = pairs.schema[MATURED_AT], pl.col(MATURED_AT)
+    _require_calendar(pairs[MATURED_AT])
     if isinstance(dtype, pl.Datetime):
         if dtype.time_zone is not None:
             return pairs.with_columns(moment.dt.convert_time_zone("UTC")), None
@@ -132,6 +181,17 @@ def _floats(pairs: pl.DataFrame, name: str) -> Any:
     if not (pairs.schema[name].is_numeric() or pairs.schema[name] == pl.Boolean):
         raise InputError(f"read pairs: {name!r} holds {pairs.schema[name]}, not numbers")
     return pairs[name].cast(pl.Float64).to_numpy()
+
+
+def _losses(pairs: pl.DataFrame, name: str) -> Any:
+    values = _floats(pairs, name)
+    n_bad = len(values) - int((np.isfinite(values) & (values >= 0)).sum())
+    if n_bad:
+        raise InputError(
+            f"read pairs: {n_bad:,} of {len(values):,} values of {name!r} are negative, NaN or infinite: a relative gain"
+            " needs losses that are finite and >= 0"
+        )
+    return values
 
 
 def _flags(pairs: pl.DataFrame, name: str) -> Any:

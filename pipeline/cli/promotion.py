@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.lake import print_wide
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
 from pipeline.errors import ServiceError, TransientError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def history(model: AnyModel = None, data_dir: DataDir = None, as_json: AsJson = 
     for row in rows.iter_rows(named=True):
         cells = (f"{row['known_at']:%Y-%m-%d %H:%M}", row["model_name"], row["action"], row["version"])
         last = (row["previous_version"], row["actor"], row["reason"])
-        shown.add_row(*map(_cell, (row["sequence"], *cells, *last)))
+        shown.add_row(*map(as_written, (row["sequence"], *cells, *last)))
     print_wide(shown)
 
 
@@ -256,14 +256,8 @@ def _standings_table(stands: "dict[str, Standing]", rows: dict[int, dict[str, An
         for alias, who in each.placed.items():
             row = rows[who.sequence]
             cells = (alias, who.version, f"{who.known_at:%Y-%m-%d %H:%M}", row["actor"], row["reason"])
-            shown.add_row(*map(_cell, (name, *cells)))
+            shown.add_row(*map(as_written, (name, *cells)))
     return shown
-
-
-def _cell(value: object) -> Text:
-    """A value as text that no terminal interprets, as long as it is: a reason that is cut is none."""
-    text = "" if value is None else str(value)
-    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
 
 
 def _words_on(stands: "Standing") -> Iterator[str]:
@@ -281,7 +275,7 @@ def _show_findings(found: "list[Finding]") -> None:
     shown = RichTable("check", "model", "found", "what", box=None, pad_edge=False)
     for each in found:
         state = Text(each.state, style=_STYLES[each.state])
-        shown.add_row(each.check, _cell(each.model_name or "all"), state, _cell(each.told))
+        shown.add_row(each.check, as_written(each.model_name or "all"), state, as_written(each.told))
     out.print(shown)
 
 
@@ -293,5 +287,5 @@ def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
         interval = "" if low is None or high is None else f"{low:.1f} to {high:.1f} %"
         gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
         who = (row["model_name"], str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}")
-        table.add_row(*map(_cell, who), row["loss"].replace("_", " "), gain, interval, passed)
+        table.add_row(*map(as_written, who), row["loss"].replace("_", " "), gain, interval, passed)
     return table

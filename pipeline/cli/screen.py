@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.errors import ServiceError
 
@@ -34,6 +35,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program 
 def print_json(value: Any) -> None:
     """The value as JSON on standard output; times and the like as text."""
     out.print_json(json.dumps(value, default=str))
+
+
+def as_written(value: object) -> Text:
+    r"""A value as text that no terminal interprets, as long as it is: a reason that is cut is none.
+
+    >>> as_written("[red]a\x1b[2Jb\n").plain
+    '[red]a\\x1b[2Jb\\n'
+    """
+    text = "" if value is None else str(value)
+    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
 
 
 def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":

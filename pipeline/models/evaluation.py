@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.models.baselines import class_prior, fit_baselines
 from pipeline.models.competition import Choice, trial_table
 from pipeline.models.conformal import Certificate, Realised, certify, later_pools
-from pipeline.models.evidence import by_slice, curve_of, pictures
+from pipeline.models.evidence import by_slice, curve_of, pictures, shap_of
 from pipeline.models.heads import FittedHead, Laid, choose, fit_chosen, fit_further, further_layouts, lay_out, present
 from pipeline.models.importance import importance
 from pipeline.models.intervals import with_intervals
@@ -102,11 +102,14 @@ def _evaluated(
     metrics = _metrics(heads, laid, choice, said, spec, progress)
     progress("importance", 0.88)
     found = importance(head, laid.bench, block.test, own.feature_names)
+    progress("Shapley values", 0.9)
+    shap = shap_of(model, laid, spec)
     progress("learning curve", 0.92)
     curve = curve_of(laid, choice, head, spec)
     progress("slices and plots", 0.96)
     evaluations = {name: _predictions(own, block.test, p) for name, p in said.items()}
-    sliced = {name: by_slice(evaluations[name], spec) for name in (MODEL, BASELINES[0])}
+    reserve = own.frame["reserve_usd"].gather(block.test) if "reserve_usd" in own.frame.columns else None
+    sliced = {name: by_slice(evaluations[name], reserve, spec) for name in (MODEL, BASELINES[0])}
     levels = {name: float(row_log_loss(laid.bench.y[block.test], said[name]).mean()) for name in BASELINES}
     trained = Trained(
         training_set_id=own.training_set_id,
@@ -116,7 +119,8 @@ def _evaluated(
         baselines=evaluations,
         importance=found,
         headline=figure_of(metrics, "roc_auc", "RUG", predictor=MODEL, age=spec.headline_age_hours, block=LAST_BLOCK),
-        plots=pictures(laid, said[MODEL], found, sliced, curve, levels, spec),
+        shap=shap,
+        plots=pictures(laid, said[MODEL], found, shap, sliced, curve, levels, spec),
         slices=sliced[MODEL],
         learning_curve=curve,
         n_train_rows=len(block.train),

@@ -5,6 +5,7 @@ computed (`curves`, `slices`, `learning_curve`).
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -16,13 +17,21 @@ from pipeline.models.intervals import FigureRules
 from pipeline.models.learner import Floats
 from pipeline.models.learning_curve import learning_curve
 from pipeline.models.metrics import row_log_loss
+from pipeline.models.outcome_model import OutcomeModel
 from pipeline.models.pictures.curves import curves_plot
+from pipeline.models.pictures.importance import shap_plot
 from pipeline.models.pictures.lines import error_by_age_plot, learning_curve_plot
 from pipeline.models.plots import calibration_plot, confusion_plot, importance_plot
-from pipeline.models.slices import slices
+from pipeline.models.shap_values import sampled_shap, shap_importance
+from pipeline.models.slices import slices, with_tier
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.splits import Rows
+from pipeline.tables import OUTCOMES
+from pipeline.tables.served import TIER_EDGES
 
+SHAP_ROWS: Final = 60
+SHAP_ORDERS: Final = 8
+"""Decisions explained, and random orders of the features a decision: bounds what the sampled values cost."""
 AGE = "decision_age_hours"
 SLICED_BY = (AGE, "network")
 
@@ -33,13 +42,14 @@ def rules_of(spec: TrainingSpec) -> FigureRules:
 
 
 def pictures(
-    laid: Laid, said: Floats, importance: pl.DataFrame, sliced: Mapping[str, pl.DataFrame], curve: pl.DataFrame,
-    baselines: Mapping[str, float], spec: TrainingSpec,
+    laid: Laid, said: Floats, importance: pl.DataFrame, shap: pl.DataFrame, sliced: Mapping[str, pl.DataFrame],
+    curve: pl.DataFrame, baselines: Mapping[str, float], spec: TrainingSpec,
 ) -> dict[str, bytes]:  # fmt: skip
     """PNG bytes by name.
 
     Args:
         said: what the model says of the last block.
+        shap: `shap_values.shap_importance`.
         sliced: predictor -> its figures by slice. curve: `learning_curve.CURVE`.
         baselines: the log loss of each on the last block.
     """
@@ -50,6 +60,7 @@ def pictures(
         "calibration": calibration_plot(y, said, n_bins=spec.n_calibration_bins),
         "confusion": confusion_plot(y, said),
         "importance": importance_plot(importance),
+        "shap": shap_plot(shap, unit="probability"),
         "roc": curves_plot("roc", y, said, at, rules_of(spec)),
         "precision_recall": curves_plot("pr", y, said, at, rules_of(spec)),
         "error_by_age": error_by_age_plot(by_age),
@@ -57,9 +68,37 @@ def pictures(
     }
 
 
-def by_slice(evaluation: pl.DataFrame, spec: TrainingSpec) -> pl.DataFrame:
-    """Every figure of the last block by decision age and by network, `slices.SLICES`."""
-    return slices(evaluation, SLICED_BY, rules_of(spec))
+def by_slice(evaluation: pl.DataFrame, reserve_usd: pl.Series | None, spec: TrainingSpec) -> pl.DataFrame:
+    """Every figure of the last block by decision age, by network and by liquidity tier, `slices.SLICES`.
+
+    Args:
+        evaluation: what a predictor says of it.
+        reserve_usd: each row's reserve at the decision; None: there are no tiers.
+    """
+    if reserve_usd is None:
+        return slices(evaluation, SLICED_BY, rules_of(spec))
+    tiered = with_tier(evaluation.with_columns(reserve_usd.alias("reserve_usd")), TIER_EDGES)
+    return slices(tiered, (*SLICED_BY, "tier"), rules_of(spec))
+
+
+def shap_of(model: OutcomeModel, laid: Laid, spec: TrainingSpec) -> pl.DataFrame:
+    """What moved the model's probabilities on a sample of the last block, `shap_values.shap_importance`.
+
+    Sampled, as a model may be several kinds at once; each row's values add up exactly, and `sampling_error` says how
+    far a feature's may be off.
+    """
+    bench, names = laid.bench, laid.training_set.feature_names
+    columns = [names.index(name) for name in model.feature_names]
+    test = laid.block.test
+    rows = np.random.default_rng(spec.seed).choice(test, min(len(test), SHAP_ROWS), replace=False)
+    told = sampled_shap(
+        lambda x: model.predict_matrix(x, spec.horizon_hours),
+        bench.x[rows][:, columns],
+        bench.x[laid.block.train][:, columns],
+        n_permutations=SHAP_ORDERS,
+        seed=spec.seed,
+    )
+    return shap_importance(told, model.feature_names, OUTCOMES, bench.pool[rows])
 
 
 def curve_of(laid: Laid, choice: Choice, head: Head, spec: TrainingSpec) -> pl.DataFrame:

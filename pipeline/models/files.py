@@ -155,9 +155,11 @@ def _cut(frame: pl.DataFrame, by: Sequence[str], tiers: Tiers) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    if not path.exists():
+        raise InputError(f"there is no file {str(path)!r}: name one, or run `poolcast demo` first")
+    if not path.is_file():  # a folder would be read as a whole, and a pipe that nobody writes to waited for
+        raise InputError(f"{str(path)!r} is no file: give one Parquet file of predictions")
     try:
-        return pl.read_parquet(path)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {str(path)!r}: name one, or run `poolcast demo` first") from error
+        return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{str(path)!r} cannot be read as Parquet: {error}") from error

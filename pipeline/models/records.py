@@ -126,3 +126,13 @@ def flat(figures: pl.DataFrame) -> dict[str, float]:
     own = {name: figure["value"] for name, figure in nested(figures).get(MODEL, {}).items()}
     rank = {metric: place for place, metric in enumerate(FLAT_METRICS)}
     return dict(sorted(own.items(), key=lambda item: (rank.get(item[0].partition("/")[0], len(rank)), item[0])))
+
+
+def last_block_reads(sets: pl.LazyFrame, rows_id: str) -> int:
+    """How often a model was evaluated on the last block of these rows, by whatever features, learners and code.
+
+    Args:
+        sets: `training_sets` or `return_datasets`.
+        rows_id: which rows.
+    """
+    return int(sets.filter(pl.col("rows_id") == rows_id).select(pl.col("n_last_block_reads").sum()).collect().item())

@@ -27,9 +27,10 @@ class Trained:
             (hours), `decision_age_hours`, `label`, `p_RUG` ... `p_DECLINE`.
         baselines: the same frame for each baseline, row for row.
         importance: `feature`, `gain` (share), `permutation` (rise of the log loss on the last block, nats).
+        shap: `shap_values.shap_importance` of a sample of the last block, in probabilities.
         headline: ROC-AUC for RUG within the horizon, decided at the headline age, on the last block.
         plots: PNG bytes by name.
-        slices: `slices.SLICES`: the model on the last block by decision age and by network.
+        slices: `slices.SLICES`: the model on the last block by decision age, network and liquidity tier.
         learning_curve: `learning_curve.CURVE`: its log loss there over the size of the training set.
         kind: the kind of model that was chosen.
         standings: each kind on each fold, see `competition.Choice`.
@@ -45,6 +46,7 @@ class Trained:
     evaluation: pl.DataFrame = field(repr=False)
     baselines: Mapping[str, pl.DataFrame] = field(repr=False)
     importance: pl.DataFrame = field(repr=False)
+    shap: pl.DataFrame = field(repr=False)
     headline: Figure
     plots: Mapping[str, bytes] = field(repr=False)
     slices: pl.DataFrame = field(repr=False)

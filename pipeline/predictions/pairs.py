@@ -18,12 +18,12 @@ than the market; it is no better mix for one side, unless what is censored depen
 are looked at more often, but whichever side predicted them.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
-from pipeline.calendars import HOUR, require_utc
+from pipeline.calendars import DAY, HOUR, require_utc
 from pipeline.errors import InputError, UsageError
 from pipeline.predictions.outcomes import CLIP
 from pipeline.tables import OUTCOMES, POOL_KEY, POOL_TIME_KEY, UTC
@@ -31,6 +31,8 @@ from pipeline.tables import OUTCOMES, POOL_KEY, POOL_TIME_KEY, UTC
 PAIRS: Final = pl.Schema(
     {"pool": pl.String(), "matured_at": UTC, "loss_champion": pl.Float64(), "loss_challenger": pl.Float64()}
 )
+HELD: Final = 7 * DAY
+"""How long a pool that is pending beyond its window holds back those after it, unless a caller says otherwise."""
 LOSSES: Final = (*POOL_TIME_KEY, "age_hours", "status", "outcome", "is_evidence", "settled_at", "loss")
 """What a side is known by: one row a prediction. `status` is `pending` where there is no outcome yet; `settled_at` is
 since when a label is known, or when it was given up."""
@@ -89,7 +91,10 @@ def pairs(
     *,
     model_name: str,
     last_age_hours: float,
+    patience: timedelta,
     now: datetime,
+    silent: pl.DataFrame | None = None,
+    held: timedelta = HELD,
 ) -> pl.DataFrame:
     """Paired log losses of two versions, for a test that looks at pools one after the other.
 
@@ -101,7 +106,12 @@ def pairs(
         horizon_hours: the horizon.
         model_name: the registered model.
         last_age_hours: the oldest age at which a pool is decided on.
+        patience: how long after a decision its label is settled, whatever came: the horizon, and where bars come once a
+            day a day more.
         now: pools whose window is not over by now do not enter, UTC.
+        silent: `LOSSES` that the challenger is given where it said nothing and the champion did, such as those of the
+            class prior: a side that leaves out what is hard must not look better for it. None: such rows are left out.
+        held: how long a pool that is pending beyond its window holds back those after it.
 
     Returns:
         as `PAIRS`, one row a snapshot that both scored, in order of `matured_at`, pool and time; `pool` is
@@ -117,11 +127,20 @@ def pairs(
         losses_of(predictions, outcomes, model_name=model_name, version=version, horizon_hours=horizon_hours)
         for version in (champion_version, challenger_version)
     )
-    return pairs_of(champion, challenger, horizon_hours=horizon_hours, last_age_hours=last_age_hours, now=now)
+    if silent is not None:
+        unsaid = silent.join(challenger.select(POOL_TIME_KEY), on=list(POOL_TIME_KEY), how="anti")
+        challenger = pl.concat([challenger, unsaid.select(challenger.columns)])
+    return pairs_of(champion, challenger, last_age_hours=last_age_hours, patience=patience, now=now, held=held)
 
 
 def pairs_of(
-    champion: pl.DataFrame, challenger: pl.DataFrame, *, horizon_hours: int, last_age_hours: float, now: datetime
+    champion: pl.DataFrame,
+    challenger: pl.DataFrame,
+    *,
+    last_age_hours: float,
+    patience: timedelta,
+    now: datetime,
+    held: timedelta = HELD,
 ) -> pl.DataFrame:
     """The same of any two sides' losses (`LOSSES`), such as a champion's and a baseline's; raises what `pairs` does."""
     for side in (champion, challenger):
@@ -133,16 +152,18 @@ def pairs_of(
         raise InputError(f"paired predictions of several sources, {sorted(both['source'].unique())!r}: choose one")
     pending = pl.col("status").eq("pending") | pl.col("status_challenger").eq("pending")
     birth = pl.col("event_time") - pl.duration(seconds=(pl.col("age_hours") * 3600).round())
-    window = last_age_hours * HOUR + horizon_hours * HOUR
     by_pool = both.with_columns(
         pending.any().over(POOL_KEY).alias("is_pending"),
-        pl.max_horizontal(birth.min().over(POOL_KEY) + window, pl.col("settled_at").max().over(POOL_KEY)).alias(
-            "matured_at"
-        ),
+        (birth.min().over(POOL_KEY) + last_age_hours * HOUR + patience).alias("matured_at"),
+        pl.col("settled_at").max().over(POOL_KEY),
     )
+    over = pl.col("matured_at") <= require_utc(now)
+    waits = by_pool.filter(over, pl.col("is_pending"), pl.col("matured_at") > now - held)["matured_at"].min()
     counted = (
         ~pl.col("is_pending")
-        & (pl.col("matured_at") <= require_utc(now))
+        & over
+        & (pl.lit(waits, UTC).is_null() | (pl.col("matured_at") < pl.lit(waits, UTC)))
+        & (pl.col("settled_at") <= pl.col("matured_at") + held)
         & pl.col("is_evidence")
         & pl.col("is_evidence_challenger")
         & (pl.col("status") == "labelled")
@@ -169,6 +190,8 @@ def coverage(
 ) -> float | None:
     """The share of the champion's snapshots since `since` that the challenger scored too; None where it has none.
 
+    A mean over pools: a rich pool is looked at more often, and counts no more.
+
     Snapshots from before do not count, whenever they were scored: in a replay the champion alone has hindsight.
 
     Args:
@@ -189,4 +212,8 @@ def coverage(
         asked.filter(pl.col("model_version") == version).select(POOL_TIME_KEY)
         for version in (champion_version, challenger_version)
     )
-    return None if own.is_empty() else own.join(other, on=list(POOL_TIME_KEY), how="semi").height / own.height
+    if own.is_empty():
+        return None
+    told = own.join(other.with_columns(is_said=pl.lit(1.0)), on=list(POOL_TIME_KEY), how="left")
+    by_pool = told.group_by(POOL_KEY).agg(pl.col("is_said").fill_null(0.0).mean())
+    return float(by_pool.select(pl.col("is_said").mean()).item())

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pipeline.predictions.spec import TIER_EDGES
 from pipeline.tables import OUTCOMES, PERFORMANCE_REPORTS, PREDICTION_OUTCOMES, TIERS
+from pipeline.tables.served import TIER_EDGES
 
 type Floats = np.ndarray[Any, np.dtype[np.float64]]
 type Ints = np.ndarray[Any, np.dtype[np.int64]]

@@ -6,13 +6,9 @@ Belongs here: the conditions under which a snapshot is due, is scored, and is ev
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from pipeline.calendars import HOUR, MINUTE
 from pipeline.errors import UsageError
-
-TIER_EDGES: Final = ((100_000.0, True), (10_000.0, False), (1_000.0, False))
-"""Lower edges of `tables.TIERS` in USD, richest first; True: the edge itself belongs to the tier below."""
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,23 @@
 Belongs here: the chain, the rules, the evidence, and the registry beside the ledger. Stays out: mending anything.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from pipeline.errors import PoolcastError, RegistryError
 from pipeline.lake import Lake
 from pipeline.promotion.chain import verify
-from pipeline.promotion.ledger import named_comparisons
+from pipeline.promotion.ledger import FIGURES, named_comparisons
 from pipeline.promotion.reconciliation import Differences, differences
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.rules import why_refused
-from pipeline.promotion.standing import Standing, after, standing
+from pipeline.promotion.standing import ALIASES, Standing, after, standing
 from pipeline.tables import COMPARISONS, DEPLOYMENTS
-
-FIGURES: Final = ("n_pools", "gain_pct", "gain_low_pct", "gain_high_pct", "is_passed")
 
 type State = Literal["sound", "broken", "unchecked"]
 
@@ -87,9 +87,10 @@ def _rules(ledger: pl.DataFrame) -> Finding:
 
 
 def _evidence(ledger: pl.DataFrame, comparisons: pl.DataFrame) -> Finding:
-    """Whether every comparison that a row names is on record, with the figures that the row tells."""
+    """Whether every comparison that a row names is on record, once, with the figures that the row tells."""
     known = {row["comparison_id"]: row for row in comparisons.iter_rows(named=True)}
-    wrong, n_named = [], 0
+    counted = Counter(comparisons["comparison_id"])
+    wrong, n_named = [f"{n} rows of `comparisons` call themselves {name!r}" for name, n in counted.items() if n > 1], 0
     for row in ledger.iter_rows(named=True):
         for named in named_comparisons(row["evidence"]):
             n_named += 1
@@ -103,19 +104,30 @@ def _contradictions(named: dict[str, Any], known: dict[str, dict[str, Any]]) -> 
         yield f"comparison {named['comparison_id']!r} is not in `comparisons`"
         return
     for name in FIGURES:
-        if name in named and named[name] != on_record[name]:
+        if name in named and not _is_same(named[name], on_record[name]):
             yield f"{name} of {named['comparison_id']!r} is {named[name]!r} here, {on_record[name]!r} in `comparisons`"
+
+
+def _is_same(told: Any, on_record: Any) -> bool:
+    """Whether two figures are one; a mean that was taken again in another order may differ in its last bits."""
+    if isinstance(told, float) and isinstance(on_record, float):
+        return math.isclose(told, on_record, rel_tol=1e-9)
+    return bool(told == on_record)
 
 
 def _beside(registry: Registry, ledger: pl.DataFrame, model_name: str) -> list[Finding]:
     """The registry beside the ledger, of one model."""
     try:
         found = differences(registry, ledger, model_name)
+        pointers = registry.pointers(model_name)
     except PoolcastError as error:
         state: State = "broken" if isinstance(error, RegistryError) else "unchecked"
         return [Finding("registry", model_name, state, str(error))]
     head = "the registry remembers the ledger's last row of it, or there is none"
     ahead = ["the ledger is ahead of the registry: a move was cut short"] if found.head else []
+    if pointers.ledger_head is None and (found.head or pointers.aliases.keys() & set(ALIASES)):
+        # Its first move was cut short, or somebody took the memory away: from here the two look alike.
+        ahead = ["the registry remembers no row, so a cut end cannot be seen"]
     return [
         _finding("registry", model_name, ahead, head),
         _finding("aliases", model_name, list(_otherwise(found)), "aliases and tags say what the ledger says"),

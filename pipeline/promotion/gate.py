@@ -9,6 +9,7 @@ everything after that - means, bootstrap, McNemar - counts pools.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -91,8 +92,8 @@ def compare_offline(
         spec: the rule.
 
     Raises:
-        InputError: no rows, lengths that differ, a loss that is negative or not finite, or a pool in which the
-            opponent's loss is zero (`losses` clips, so that none is).
+        InputError: no rows, lengths that differ, a loss that is negative or not finite, losses whose mean or ratio no
+            float holds, or a pool in which the opponent's loss is zero (`losses` clips, so that none is).
 
     >>> pools = np.array(["a", "a", "b", "c"])
     >>> right = np.array([True, True, True, False])
@@ -105,6 +106,7 @@ def compare_offline(
     challenger, opponent = rows.by_pool(rows.loss_challenger), rows.by_pool(rows.loss_opponent)
     if opponent.min() <= 0:
         raise InputError("compared two models: the opponent's loss in a pool is 0, so a relative gain has no meaning")
+    _require_countable(challenger, opponent)
     gain = float(1 - challenger.mean() / opponent.mean())
     tail = 50 * (1 - spec.confidence)
     low, high = (float(v) for v in np.percentile(_bootstrap_gains(challenger, opponent, spec), [tail, 100 - tail]))
@@ -217,14 +219,20 @@ class _Rows:
     def checked(cls, pools: NDArray[Any], *columns: NDArray[Any]) -> "_Rows":
         """The rows, ordered; raises InputError where the columns do not make a comparison."""
         values = [np.asarray(column, dtype=np.float64) for column in columns]
-        if len(pools) == 0 or any(v.shape != (len(pools),) for v in values):
+        if len(pools) == 0:
+            raise InputError("compared two models: there is no row, so there is nothing to compare")
+        if any(v.shape != (len(pools),) for v in values):
             raise InputError(
                 f"compared two models: {len(pools)} pools and columns of shapes {[v.shape for v in values]};"
                 " every row needs one value of each"
             )
         for name, loss in zip(("challenger", "opponent"), values, strict=False):
-            if not (np.isfinite(loss).all() and (loss >= 0).all()):
-                raise InputError(f"compared two models: the {name}'s losses must be finite and >= 0, found {loss!r}")
+            n_bad = len(loss) - int((np.isfinite(loss) & (loss >= 0)).sum())
+            if n_bad:
+                raise InputError(
+                    f"compared two models: {n_bad:,} of the {len(loss):,} losses of the {name} are negative, NaN or"
+                    " infinite; a loss must be finite and >= 0"
+                )
         names, codes = np.unique(np.asarray(pools), return_inverse=True)
         order = np.lexsort([*reversed(values), codes])
         return cls(names, codes[order].astype(np.int64), *(v[order] for v in values))
@@ -241,6 +249,21 @@ class _Rows:
         for values in (self.loss_challenger, self.loss_opponent, self.correct_challenger, self.correct_opponent):
             told.update(values.astype("<f8").tobytes())
         return told.hexdigest()
+
+
+def _require_countable(challenger: Floats, opponent: Floats) -> None:
+    """Raise InputError where a sum over pools, or a gain in per cent, could leave the range of floats in some draw."""
+    for name, losses in (("challenger", challenger), ("opponent", opponent)):
+        if not math.isfinite(float(losses.max()) * len(losses)):
+            raise InputError(
+                f"compared two models: the {name}'s losses are so large that no float holds their mean over"
+                f" {len(losses):,} pools"
+            )
+    if not math.isfinite(100 * float(challenger.max()) / float(opponent.min())):
+        raise InputError(
+            f"compared two models: losses from {float(opponent.min()):.3g} to {float(challenger.max()):.3g} are too far"
+            " apart for a relative gain"
+        )
 
 
 def _bootstrap_gains(challenger: Floats, opponent: Floats, spec: PromotionSpec) -> Floats:

@@ -17,18 +17,24 @@ import polars as pl
 
 from pipeline.promotion.trial_spec import GuardSpec
 
-type Guard = Literal["answers", "latency", "completeness", "class_rate", "artifact"]
+type Guard = Literal["answers", "latency", "class_rate", "artifact"]
 
-SNAPSHOT: Final = ("source", "network", "pool", "event_time", "horizon_hours")
+SNAPSHOT: Final = ("source", "network", "pool", "event_time")
 _POOL: Final = ("source", "network", "pool")
+_ROW: Final = (*SNAPSHOT, "horizon_hours")
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A guard that was broken, and the finding in words."""
+    """A guard that was broken, and the finding in words.
+
+    `is_fault`: the champion is broken. Else it only speaks differently than it did, which may be the world's doing and
+    right: that is told, and throws nobody out.
+    """
 
     guard: Guard
     reason: str
+    is_fault: bool = True
 
 
 def breaches(
@@ -37,7 +43,7 @@ def breaches(
     """Every guard that the champion broke in the last `spec.window_hours`.
 
     Args:
-        own: the champion's predictions, in any role: SNAPSHOT, `known_at`, `completeness`, `latency_ms`, `p_CLASS` ...
+        own: the champion's predictions, in any role: SNAPSHOT, `horizon_hours`, `known_at`, `latency_ms`, `p_CLASS` ...
         other: the same of the champion before it.
         failed: snapshots that the champion should have answered and could not: SNAPSHOT, `known_at`.
         since: when it took charge; what both said before is how they differ in health.
@@ -45,12 +51,12 @@ def breaches(
         spec: the numbers.
     """
     window = pl.col("known_at").is_between(max(since, now - timedelta(hours=spec.window_hours)), now)
-    recent = _paired(own.filter(window), other.filter(window))
-    before = _paired(*(side.filter(pl.col("known_at") < since) for side in (own, other)))
+    health = pl.col("known_at") < since
+    recent, before = (_paired(own.filter(when), other.filter(when)) for when in (window, health))
+    lost, lost_before = (_unanswered(own, other.filter(when), failed.filter(when)) for when in (window, health))
     found = [
-        _answers(other.filter(window), failed.filter(window), spec),
+        _answers(lost, lost_before, spec),
         _latency(recent, spec),
-        _completeness(recent, spec),
         *(_class_rate(*rows, spec) for rows in _by_horizon(recent, before)),
     ]
     return [breach for breach in found if breach is not None]
@@ -59,8 +65,8 @@ def breaches(
 def _paired(own: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """Both sides' answers to the same snapshots; the other's columns end in `_other`."""
     told = [name for name in own.columns if name.startswith("p_")]
-    kept = [*SNAPSHOT, "completeness", "latency_ms", *told]
-    return own.select(kept).join(other.select(kept), on=list(SNAPSHOT), suffix="_other")
+    kept = [*_ROW, "latency_ms", *told]
+    return own.select(kept).join(other.select(kept), on=list(_ROW), suffix="_other")
 
 
 def _by_horizon(recent: pl.DataFrame, before: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -70,34 +76,43 @@ def _by_horizon(recent: pl.DataFrame, before: pl.DataFrame) -> Iterator[tuple[pl
         yield recent.filter(is_own), before.filter(is_own)
 
 
-def _answers(other: pl.DataFrame, failed: pl.DataFrame, spec: GuardSpec) -> Breach | None:
-    """NaN, a wrong shape, a feature set it does not know: it could not answer what the other answered."""
-    n, n_failed = other.height, other.join(failed, on=list(SNAPSHOT), how="semi").height
-    if n < spec.min_rows or n_failed <= spec.max_failed_share * n:
+def _unanswered(own: pl.DataFrame, other: pl.DataFrame, failed: pl.DataFrame) -> pl.Series:
+    """For each pool the other answered about: the share of those snapshots that the champion could not answer, ever."""
+    key = list(SNAPSHOT)
+    lost = failed.select(key).unique().join(own.select(key).unique(), on=key, how="anti")
+    asked = other.select(key).unique().join(lost.with_columns(is_lost=pl.lit(1.0)), on=key, how="left")
+    return asked.group_by(_POOL).agg(pl.col("is_lost").fill_null(0.0).mean())["is_lost"]
+
+
+def _answers(now: pl.Series, before: pl.Series, spec: GuardSpec) -> Breach | None:
+    """NaN, a wrong shape, inputs that only it needs and that are gone: it could not answer what the other answered.
+
+    That it was always a little more demanding was known when it took charge, and is no fault.
+    """
+    share, in_health = (float(np.mean(side.to_numpy())) if side.len() else 0.0 for side in (now, before))
+    if now.len() < spec.min_pools or share - in_health <= spec.max_failed_share:
         return None
-    return Breach("answers", f"it could not answer {n_failed} of {n} snapshots that the champion before it answered")
+    told = (
+        f"it could not answer {share:.0%} of the snapshots that the champion before it answered, over {now.len()} pools"
+    )
+    return Breach("answers", f"{told}; in health {in_health:.0%}")
 
 
 def _latency(rows: pl.DataFrame, spec: GuardSpec) -> Breach | None:
-    if rows.height < spec.min_rows:
+    timed = rows.drop_nulls(["latency_ms", "latency_ms_other"])
+    if timed.select(_POOL).n_unique() < spec.min_pools:
         return None
-    own, other = (_median(rows[name]) for name in ("latency_ms", "latency_ms_other"))
+    own, other = (float(np.median(timed[name].to_numpy())) for name in ("latency_ms", "latency_ms_other"))
     if own <= max(spec.min_latency_ms, spec.latency_ratio * other):
         return None
     return Breach("latency", f"it takes {own:.1f} ms a row by the median, the champion before it {other:.1f} ms")
 
 
-def _completeness(rows: pl.DataFrame, spec: GuardSpec) -> Breach | None:
-    if rows.height < spec.min_rows:
-        return None
-    own, other = (_median(rows[name]) for name in ("completeness", "completeness_other"))
-    if other - own <= spec.completeness_drop:
-        return None
-    return Breach("completeness", f"{own:.0%} of its inputs are there by the median, of the one before it {other:.0%}")
-
-
 def _class_rate(rows: pl.DataFrame, before: pl.DataFrame, spec: GuardSpec) -> Breach | None:
-    """A class whose probability, the other's taken off, moved further than it may; means and errors are over pools."""
+    """A class whose probability, the other's taken off, moved further than it may; means and errors are over pools.
+
+    A champion that recognises a wave of rugs which the one before it does not know moves alike: no fault by itself.
+    """
     told = [name for name in rows.columns if name.startswith("p_") and not name.endswith("_other")]
     now, then = (_distances(frame, told) for frame in (rows, before))
     if min(len(now), len(then)) < spec.min_pools:
@@ -108,18 +123,11 @@ def _class_rate(rows: pl.DataFrame, before: pl.DataFrame, spec: GuardSpec) -> Br
     k = int(np.argmax(excess))
     if excess[k] <= spec.rate_jump:
         return None
-    name = told[k].removeprefix("p_")
-    return Breach(
-        "class_rate",
-        f"its probability of {name} moved by {jump[k]:+.2f} against the champion before it, over {len(now)} pools",
-    )
+    moved = f"its probability of {told[k].removeprefix('p_')} moved by {jump[k]:+.2f} against the champion before it"
+    return Breach("class_rate", f"{moved}, over {len(now)} pools", is_fault=False)
 
 
 def _distances(rows: pl.DataFrame, told: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """(n_pools, classes): by how much the champion's probability lies above the other's, a mean over a pool's rows."""
     pools = rows.group_by(_POOL, maintain_order=True).agg((pl.col(p) - pl.col(f"{p}_other")).mean() for p in told)
     return pools.select(told).to_numpy()
-
-
-def _median(values: pl.Series) -> float:
-    return float(np.median(values.fill_null(0.0).to_numpy()))

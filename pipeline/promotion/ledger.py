@@ -8,6 +8,7 @@ Belongs here: making the next row, and reading who stands where. Pure, over fram
 import json
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -23,6 +24,16 @@ __all__ = [
     "GENESIS", "Action", "Alias", "Deployed", "current", "current_champion", "evidence_of", "named_comparisons",
     "next_deployment", "row_hash", "trial_evidence", "verify",
 ]  # fmt: skip
+
+
+FIGURES: Final = (
+    "opponent", "procedure", "n_pools", "loss_challenger", "loss_opponent", "gain_pct", "gain_low_pct", "gain_high_pct",
+    "wealth", "wealth_needed", "alpha", "is_passed",
+)  # fmt: skip
+"""What a row tells of each comparison that it names. Older rows tell of the opponent, the pools and the gain alone."""
+MAX_REASON: Final = 1_000
+MAX_ACTOR: Final = 200
+"""Characters. A row stays for good, and whoever reads the ledger reads all of it."""
 
 
 def next_deployment(
@@ -54,14 +65,14 @@ def next_deployment(
 
     Raises:
         RegistryError: the ledger is broken; a broken chain is not made longer.
-        UsageError: the row would break a rule (`rules`), evidence is not JSON, `at` is not UTC, or a text is empty or
-            cannot be printed.
+        UsageError: the row would break a rule (`rules`), evidence is not JSON, `at` is not UTC, or a text is empty,
+            cannot be printed or is longer than `MAX_REASON` or `MAX_ACTOR`.
     """
     ledger = ledger.sort("sequence")
     before = standing(ledger, model_name)
     _require_json(evidence)
-    _require_line("reason", reason)
-    _require_line("actor", actor)
+    _require_line("reason", reason, MAX_REASON)
+    _require_line("actor", actor, MAX_ACTOR)
     refused = why_refused(
         before, action=action, version=version, model_sha256=model_sha256, actor=actor, evidence=evidence,
         approval=approval,
@@ -135,8 +146,7 @@ def _named(told: object) -> Collection[dict[str, object]]:
 
 
 def _figures(comparisons: pl.DataFrame) -> list[dict[str, object]]:
-    kept = ("comparison_id", "opponent", "n_pools", "gain_pct", "gain_low_pct", "gain_high_pct", "is_passed")
-    return comparisons.select(kept).sort("opponent", "comparison_id").to_dicts()
+    return comparisons.select("comparison_id", *FIGURES).sort("opponent", "comparison_id").to_dicts()
 
 
 def _require_json(evidence: str) -> None:
@@ -146,7 +156,9 @@ def _require_json(evidence: str) -> None:
         raise UsageError(f"wrote a deployment: evidence must be JSON, found {evidence!r} ({error})") from error
 
 
-def _require_line(name: str, text: str) -> None:
+def _require_line(name: str, text: str, most: int) -> None:
     """A text that a terminal and a page show as it is: no control, no change of direction, nothing invisible."""
+    if len(text) > most:
+        raise UsageError(f"wrote a deployment: {name} may have {most:,} characters, found {len(text):,}: say it shorter")
     if not text.strip() or not text.isprintable():
         raise UsageError(f"wrote a deployment: {name} must be one line that can be printed, found {text!r}")

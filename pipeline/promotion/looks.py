@@ -8,16 +8,18 @@ who stands where is still what the look saw.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, Literal
 
 import polars as pl
 
+from pipeline.calendars import HOUR
 from pipeline.errors import RegistryError
 from pipeline.lake import Lake
-from pipeline.promotion.alpha import alpha_of, challenger_number
+from pipeline.promotion.alpha import alpha_of
 from pipeline.promotion.guards import Breach
 from pipeline.promotion.ledger import evidence_of
 from pipeline.promotion.moves import Move, Moves, why_not
@@ -25,7 +27,7 @@ from pipeline.promotion.sequential import LOSSES, SequentialVerdict, harm_verdic
 from pipeline.promotion.sequential_rows import sequential_row
 from pipeline.promotion.spec import PromotionSpec
 from pipeline.promotion.standing import Action, Deployed, Standing
-from pipeline.promotion.trial import PRIOR, Decision, Shadowed, decide_trial, decide_watch
+from pipeline.promotion.trial import PRIOR, Decision, Proofs, Shadowed, decide_trial, decide_watch
 from pipeline.promotion.trial_spec import TrialSpec
 from pipeline.tables import COMPARISONS
 
@@ -38,7 +40,7 @@ class Look:
 
     Attributes:
         decision: what followed from it.
-        verdict: of the bets; None while no pool has matured.
+        verdict: of the bets on pools; None while no pool has matured.
         found: what was found, as rows of `COMPARISONS`: none or one.
         standing: who stands where afterwards.
         is_moved: whether the ledger has a new row.
@@ -51,14 +53,18 @@ class Look:
     is_moved: bool
 
 
-def cohorts(pairs: pl.DataFrame) -> pl.DataFrame:
+def cohorts(pairs: pl.DataFrame, until: datetime) -> pl.DataFrame:
     """The same losses with the hour in which pools matured as the unit: each hour's mean over its pools' means.
 
     What happens to the market happens to all pools of an hour, so an hour of twenty pools may be one accident told
     twenty times. Bets on hours stay fair however alike the pools of an hour are.
+
+    Args:
+        until: an hour that is not over by then is left out: a bet on it would be changed by its later pools.
     """
-    pools = pairs.group_by("pool").agg(pl.col("matured_at").max(), pl.col(LOSSES).mean())
-    hours = pools.group_by(pl.col("matured_at").dt.truncate("1h")).agg(pl.col(LOSSES).mean())
+    hour = pl.col("matured_at").dt.truncate("1h")
+    pools = pairs.group_by("pool").agg(pl.col("matured_at").max(), pl.col(LOSSES).mean()).sort("pool")
+    hours = pools.filter(hour + HOUR <= until).group_by(hour).agg(pl.col(LOSSES).mean())
     return hours.with_columns(pl.col("matured_at").dt.to_string("iso:strict").alias("pool")).sort("matured_at")
 
 
@@ -81,14 +87,13 @@ class Looks:
     def begin(self, at: datetime) -> Standing:
         """Let the challenger that waits into its trial, if nobody is on trial; who stands where afterwards.
 
-        Its alpha is its share of the year's budget, by its number among the trials that began in the year.
+        Its alpha is its share of the year's budget, by how many trials the ledger says began in the year.
         """
         stands = self._moves.reconciled(self._rule.model_name)
         waits = stands.challenger
         if waits is None or stands.shadow is not None or stands.champion is None:
             return stands
-        starts = [*self._rows("shadow")["known_at"], at]
-        k = challenger_number(at, starts)
+        k = 1 + self._rows("shadow").filter(pl.col("known_at").dt.year() == at.year).height
         passed = json.loads(self._rows("challenge").filter(pl.col("sequence") == waits.sequence)["evidence"].item())
         evidence = {"alpha": alpha_of(k), "k": k, "comparisons": passed}
         reason = f"challenger {k} of the year: a proof must be worth {1 / alpha_of(k):,.0f}"
@@ -106,7 +111,14 @@ class Looks:
             raise RegistryError(f"read the alpha of the trial of version {shadow.version}: its row tells {told!r}")
         return alpha
 
-    def at_trial(self, stands: Standing, pairs: pl.DataFrame, shadowed: Shadowed, at: datetime) -> Look:
+    def at_trial(
+        self,
+        stands: Standing,
+        pairs: pl.DataFrame,
+        shadowed: Shadowed,
+        at: datetime,
+        further: Mapping[int, pl.DataFrame] = MappingProxyType({}),
+    ) -> Look:
         """Judge the challenger on trial by the pairs so far, and let it take charge, go or stay.
 
         Args:
@@ -114,23 +126,22 @@ class Looks:
             pairs: see `sequential`: champion against challenger, since the trial began.
             shadowed: how far the trial has come.
             at: when, UTC.
+            further: horizon -> the same of what else both predict, in which it must not be worse.
         """
         shadow, champion = stands.shadow, stands.champion
         if shadow is None or champion is None:
             return Look(Decision("wait", "nobody is on trial"), None, COMPARISONS.empty(), stands, False)
-        verdict = self._bets(pairs, self.alpha(shadow)) if pairs.height else None
-        is_shock_proof = pairs.height > 0 and self._bets(cohorts(pairs), self._spec.cohort_alpha).decision == "promote"
+        proofs = self._trial(pairs, self.alpha(shadow), further, at) if pairs.height else None
+        verdict = proofs.pools if proofs else None
         found = self._kept(verdict, pairs, "trial", shadow.version, f"version:{champion.version}", at)
-        decision = decide_trial(
-            verdict, shadowed, stands, now=at, rule=self._rule, spec=self._spec, is_shock_proof=is_shock_proof
-        )
+        decision = decide_trial(proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec)
         if decision.move == "wait":
             return Look(decision, verdict, found, stands, False)
         after = self._move(stands, decision.move, shadow, decision.reason, evidence_of(found), at)
         return Look(decision, verdict, found, after or stands, after is not None)
 
     def at_reign(self, stands: Standing, pairs: pl.DataFrame, broken: Sequence[Breach], at: datetime) -> Look:
-        """Judge the champion against the one before it, and throw it out if it broke a guard or does harm.
+        """Judge the champion against the one before it, and throw it out if it is broken or does harm.
 
         Args:
             stands: who stood where when the pairs were read.
@@ -141,13 +152,14 @@ class Looks:
         champion, former = stands.champion, stands.former
         harm, found = None, COMPARISONS.empty()
         if champion is not None and former is not None and pairs.height:
-            harm = harm_verdict(pairs, alpha=self._spec.harm_alpha)
-            found = self._kept(harm, pairs, "harm", champion.version, f"version:{former.version}", at)
-        decision = decide_watch(list(broken), harm, stands)
+            harm = self._harm(pairs, at)
+            found = self._kept(harm.pools, pairs, "harm", champion.version, f"version:{former.version}", at)
+        decision = decide_watch(broken, harm, stands)
+        verdict = harm.pools if harm else None
         if decision.move == "wait" or former is None:
-            return Look(decision, harm, found, stands, False)
+            return Look(decision, verdict, found, stands, False)
         after = self._move(stands, "rollback", former, decision.reason, evidence_of(found), at)
-        return Look(decision, harm, found, after or stands, after is not None)
+        return Look(decision, verdict, found, after or stands, after is not None)
 
     def at_edge(self, stands: Standing, pairs: pl.DataFrame, at: datetime) -> SequentialVerdict | None:
         """Has the champion lost its edge: is it worse than the class prior it learned? `promote` means yes.
@@ -166,8 +178,17 @@ class Looks:
         self._kept(verdict, pairs, "harm", stands.champion.version, PRIOR, at)
         return verdict
 
-    def _bets(self, pairs: pl.DataFrame, alpha: float) -> SequentialVerdict:
-        return sequential_verdict(pairs, alpha=alpha, margin=self._spec.margin, max_pools=self._spec.max_pools)
+    def _trial(self, pairs: pl.DataFrame, alpha: float, further: Mapping[int, pl.DataFrame], at: datetime) -> Proofs:
+        margin, hours = self._spec.margin, cohorts(pairs, at)
+        return Proofs(
+            sequential_verdict(pairs, alpha=alpha, margin=margin, max_pools=self._spec.max_pools),
+            sequential_verdict(hours, alpha=alpha, margin=margin) if hours.height else None,
+            {h: sequential_verdict(own, alpha=self._spec.harm_alpha) for h, own in further.items() if own.height},
+        )
+
+    def _harm(self, pairs: pl.DataFrame, at: datetime) -> Proofs:
+        alpha, hours = self._spec.harm_alpha, cohorts(pairs, at)
+        return Proofs(harm_verdict(pairs, alpha=alpha), harm_verdict(hours, alpha=alpha) if hours.height else None)
 
     def _kept(
         self,

@@ -176,6 +176,17 @@ class Registry:
             folder = Path(client.download_artifacts(version.run_id, "plots", tmp))
             return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
+    def document(self, version: RegisteredVersion, name: str) -> str:
+        """A document of a version's run.
+
+        Raises:
+            RegistryError: the run or its files are gone.
+            TransientError: the registry cannot be reached.
+        """
+        attempted = f"read {name!r} of {version.model_name!r} version {version.version}"
+        with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
+            return Path(client.download_artifacts(version.run_id, name, tmp)).read_text(encoding="utf-8")
+
     def _log(self, client: Any, experiment_id: str, run: TrainingRun) -> RegisteredVersion:
         check_model(run)
         with (

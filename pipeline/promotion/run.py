@@ -40,6 +40,7 @@ class TrainingRun:
         metrics: finite figures; the most telling first, the card shows the first 30.
         tables: name -> frame without nested columns; kept as CSV.
         plots: name -> PNG.
+        documents: file name -> Markdown.
         dataset: the training set in a few scalars (rows, pools, first and last decision, source).
         dataset_table: the table that has the training set's row.
         example: a few rows of inputs, for whoever wants to try a forecaster in MLflow; None: no example is kept.
@@ -63,6 +64,7 @@ class TrainingRun:
     metrics: Mapping[str, float]
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
     plots: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    documents: Mapping[str, str] = field(default_factory=dict, repr=False)
     dataset: Mapping[str, Scalar] = field(default_factory=dict)
     dataset_table: str = "training_sets"
     example: pl.DataFrame | None = field(default=None, repr=False)
@@ -75,7 +77,7 @@ class TrainingRun:
             raise InputError(
                 f"described a training run: model_sha256 is {self.model_sha256!r}, the bytes give {found!r}"
             )
-        names = {*self.tables, *self.plots}
+        names = {*self.tables, *self.plots, *self.documents}
         bad = [n for n in names if not _NAME.fullmatch(n)] + [m for m in self.metrics if not _METRIC.fullmatch(m)]
         if bad or not _NAME.fullmatch(self.model_name):
             raise InputError(f"described a training run: {[*bad, self.model_name]!r} cannot all be names of artifacts")
@@ -97,7 +99,7 @@ class TrainingRun:
 
 
 def write_files(run: TrainingRun, folder: Path) -> Path:
-    """`tables/NAME.csv` and `plots/NAME.png`, which MLflow's pages show as tables and pictures."""
+    """`tables/NAME.csv` and `plots/NAME.png`, which MLflow's pages show as tables and pictures, and the documents."""
     for name, frame in run.tables.items():
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         frame.write_csv(folder / "tables" / f"{name}.csv")
@@ -105,4 +107,6 @@ def write_files(run: TrainingRun, folder: Path) -> Path:
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         (folder / "plots" / f"{name}.png").write_bytes(png)
     folder.mkdir(parents=True, exist_ok=True)
+    for name, text in run.documents.items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder

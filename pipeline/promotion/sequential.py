@@ -9,6 +9,7 @@ that is better on rugs and worse elsewhere looks better for a while, which is al
 the figures are in docs/promotion.md.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,7 +89,7 @@ def sequential_verdict(
 
     Raises:
         InputError: a column is missing or of the wrong type, there is no row, or a value is null or not finite.
-        UsageError: alpha, margin or budget lies outside its range.
+        UsageError: alpha, margin or budget lies outside its range, or alpha is so small that no float holds 2/alpha.
     """
     _require_rule(alpha, margin, max_pools)
     pools = pools_of(pairs)
@@ -190,6 +191,7 @@ def pools_of(pairs: pl.DataFrame, *by: str) -> pl.DataFrame:
         # Sorted, so that a mean does not depend on the order of the rows, to the last bit.
         ordered = rows.sort(*keys, *LOSSES)
         rows = ordered.group_by(keys, maintain_order=True).agg(pl.col("matured_at").max(), pl.col(LOSSES).mean())
+        _require_finite(rows, "pools whose mean of {name!r} no float holds: losses are that large")
     difference = (pl.col("loss_champion") - pl.col("loss_challenger")).clip(-1.0, 1.0)
     return rows.select(*keys, "matured_at", difference=difference).sort(*by, "matured_at", "pool")
 
@@ -204,7 +206,7 @@ def _verdict(
     is_mirrored: bool,
 ) -> SequentialVerdict:
     """The verdict over pools in order."""
-    within = pools.head(max_pools) if max_pools else pools
+    within = pools.head(min(max_pools, pools.height)) if max_pools else pools
     difference = within["difference"].to_numpy() - margin
     path = _path(difference, alpha, 1 + abs(margin), spec, is_mirrored=is_mirrored)
     better, worse = (float(v) for v in path[-1])
@@ -217,15 +219,21 @@ def _verdict(
 
 
 def _path(difference: Floats, alpha: float, reach: float, spec: BettingSpec, *, is_mirrored: bool) -> Floats:
-    """(n, 2) the wealth of both sides, up to and with the first that reaches 1/alpha."""
+    """(n, 2) the wealth of both sides, up to and with the first that reaches 1/alpha.
+
+    It is the wealth that is compared, as `_judge` does, and not its logarithm: exp(-log(alpha)) is mostly not 1/alpha to
+    the last bit, and a path that stopped a bit early would never be judged.
+    """
     sides = np.stack([difference, -difference] if is_mirrored else [difference], axis=1)
     blocks = []
     for logs in wealth_blocks(sides, alpha=alpha, reach=reach, spec=spec):
-        crossed = np.flatnonzero((logs >= -np.log(alpha)).any(axis=1))
-        blocks.append(logs[: crossed[0] + 1] if len(crossed) else logs)
+        with np.errstate(over="ignore"):  # only beyond the crossing, where nothing counts
+            wealth = np.exp(logs)
+        crossed = np.flatnonzero((wealth >= 1 / alpha).any(axis=1))
+        blocks.append(wealth[: crossed[0] + 1] if len(crossed) else wealth)
         if len(crossed):
             break
-    path: Floats = np.exp(np.concatenate(blocks))
+    path: Floats = np.concatenate(blocks)
     return path if is_mirrored else np.column_stack([path, np.ones(len(path))])
 
 
@@ -253,6 +261,8 @@ def _require_rule(alpha: float, margin: float, max_pools: int | None) -> None:
             f"cannot judge at alpha {alpha!r}, margin {margin!r}, a budget of {max_pools!r} pools: it needs alpha in"
             " (0, 1), a margin in (-1, 1) and a budget of one pool or more, or none"
         )
+    if not math.isfinite(2 / float(alpha)):  # the wealth that decides is below twice the bound
+        raise UsageError(f"cannot judge at alpha {alpha!r}: 1/alpha leaves the range of floats; take a larger one")
 
 
 def _require_sound(pairs: pl.DataFrame, by: tuple[str, ...]) -> None:
@@ -271,7 +281,11 @@ def _require_sound(pairs: pl.DataFrame, by: tuple[str, ...]) -> None:
     nulls = {name: n for name in (*by, *PAIRS) if (n := pairs[name].null_count())}
     if nulls:
         raise InputError(f"read pairs: missing values, by column: {nulls!r}; leave out what has not matured")
+    _require_finite(pairs, "values of {name!r} are NaN or infinite: clip probabilities first")
+
+
+def _require_finite(rows: pl.DataFrame, told: str) -> None:
     for name in LOSSES:
-        n_bad = int((~pairs[name].cast(pl.Float64).is_finite()).sum())
+        n_bad = int((~rows[name].cast(pl.Float64).is_finite()).sum())
         if n_bad:
-            raise InputError(f"read pairs: {n_bad:,} values of {name!r} are NaN or infinite: clip probabilities first")
+            raise InputError(f"read pairs: {n_bad:,} {told.format(name=name)}")

@@ -108,26 +108,33 @@ def why_barred(version: int, source: str, incumbent: Incumbent | None) -> str:
     >>> why_barred(2, "recording:uniswap_v2_2020", Incumbent(1, "simulation:7"))
     ''
     >>> why_barred(2, "simulation:7", Incumbent(1, "recording:uniswap_v2_2020"))
-    'the champion learned from real pools; a model of a simulation never replaces it'
+    'the champion learned from real pools; a model of simulation:7 never replaces it'
     """
     if incumbent is None:
         return ""
     if incumbent.version == version:
         return f"version {version} is in charge already"
-    if _is_simulated(source) and not _is_simulated(incumbent.source):
-        return "the champion learned from real pools; a model of a simulation never replaces it"
+    if _reality(source) < _reality(incumbent.source):
+        what = "real pools" if _reality(source) == 0 else "the live market"
+        return f"the champion learned from {what}; a model of {source} never replaces it"
     if _is_rival(source, incumbent) and incumbent.said is None:
         return "a champion is in charge, and no challenger takes over before it has run in its shadow"
     return ""
 
 
-def _is_simulated(source: str) -> bool:
-    return source.startswith("simulation:")
+def _reality(source: str) -> int:
+    """0: a market that was made up; 1: one that was recorded, and has ended (or is not on record); 2: the live one."""
+    if source.startswith("simulation:"):
+        return 0
+    return 1 if source.startswith("recording:") or source == "unknown" else 2
 
 
 def _is_rival(source: str, incumbent: Incumbent) -> bool:
-    """Whether the champion must be beaten: it can be asked, and it does not merely know a market that was made up."""
-    return not incumbent.mute and not (_is_simulated(incumbent.source) and not _is_simulated(source))
+    """Whether the champion must be beaten: it can be asked, and knows a market as real as the challenger's.
+
+    One that knows a recording alone says nothing of live pools, so no trial beside it would ever end.
+    """
+    return not incumbent.mute and _reality(incumbent.source) >= _reality(source)
 
 
 def _against(evaluation: pl.DataFrame, incumbent: Incumbent, spec: PromotionSpec) -> dict[str, Comparison]:

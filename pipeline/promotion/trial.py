@@ -4,7 +4,8 @@ Belongs here: the decisions, as pure functions of the sequential verdict, the le
 Stays out: the verdict itself (`sequential`), the guard rails (`guards`), the move (`moves`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -35,8 +36,8 @@ class Shadowed:
     """How far a trial has come.
 
     `n_matured`: the challenger's predictions that count and whose outcome is known. `coverage`: the share of the
-    champion's predictions since the trial began that the challenger made as well; None while there are none.
-    `n_asked`: those predictions of the champion.
+    champion's predictions since the trial began that the challenger made as well, a mean over pools; None while there
+    are none. `n_asked`: those predictions of the champion.
     """
 
     started_at: datetime
@@ -45,15 +46,45 @@ class Shadowed:
     coverage: float | None
 
 
+@dataclass(frozen=True)
+class Proofs:
+    """What bets on the same outcomes prove, each at the trial's own alpha.
+
+    Attributes:
+        pools: with the pool as the unit.
+        hours: with the hour in which pools matured as the unit: a shock that all pools of an hour share makes the bets
+            on pools unfair, those on hours not. None while no hour is over.
+        further: horizon -> bets on it with the pool as the unit, which may only reject.
+    """
+
+    pools: SequentialVerdict
+    hours: SequentialVerdict | None
+    further: Mapping[int, SequentialVerdict] = field(default_factory=dict)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is proven better, whatever pools of an hour share."""
+        return self.pools.decision == "promote" and self.hours is not None and self.hours.decision == "promote"
+
+    @property
+    def against(self) -> str:
+        """What is proven against the challenger, in words; empty if nothing is."""
+        if self.pools.decision == "reject":
+            return self.pools.reason
+        if self.hours is not None and self.hours.decision == "reject":
+            return f"by hours, {self.hours.reason}"
+        worse = [f"at {h} h it is {v.reason}" for h, v in sorted(self.further.items()) if v.decision == "reject"]
+        return "; ".join(worse)
+
+
 def decide_trial(
-    verdict: SequentialVerdict | None,
+    proofs: Proofs | None,
     shadowed: Shadowed,
     standing: Standing,
     *,
     now: datetime,
     rule: PromotionSpec,
     spec: TrialSpec,
-    is_shock_proof: bool,
 ) -> Decision:
     """Whether the challenger takes charge, goes, or stays in the shadow.
 
@@ -61,45 +92,39 @@ def decide_trial(
     proven (a pin, a cool-down, an approval that is missing) is told, and the trial goes on.
 
     Args:
-        verdict: of the paired outcomes so far; None while no pool has matured.
+        proofs: of the paired outcomes so far; None while no pool has matured.
         shadowed: how far the trial has come.
         standing: who stands where.
         now: UTC.
         rule: whether a person must approve.
         spec: the rule of trials.
-        is_shock_proof: whether bets on whole hours prove it as well, at `spec.cohort_alpha`: a shock that all pools of
-            an hour share makes the bets on pools unfair, those on hours not.
     """
-    over = _over(verdict, shadowed, standing, now, spec)
+    over = _over(proofs, shadowed, standing, now, spec)
     if over:
         return Decision("reject", over)
-    if verdict is None or verdict.decision != "promote":
-        return Decision("wait", f"nothing is proven yet{_found(verdict)}")
-    hours = _hours(shadowed, now)
+    if proofs is None or not proofs.is_better:
+        return Decision("wait", f"nothing is proven yet{_found(proofs)}")
+    hours, reason = _hours(shadowed, now), proofs.pools.reason
     if hours < spec.min_hours or shadowed.n_matured < spec.min_predictions:
         short = f"{hours:.0f} of {spec.min_hours:g} h and {shadowed.n_matured} of {spec.min_predictions} predictions"
-        return Decision("wait", f"{verdict.reason}; the trial has {short}")
-    if not is_shock_proof:
-        return Decision("wait", f"{verdict.reason}; by hours, which shocks that pools share cannot fool, not yet")
+        return Decision("wait", f"{reason}; the trial has {short}")
     hindrance = hindered(standing, now=now, rule=rule, spec=spec)
-    return Decision("wait" if hindrance else "promote", f"{verdict.reason}{hindrance and '; ' + hindrance}")
+    return Decision("wait" if hindrance else "promote", f"{reason}{hindrance and '; ' + hindrance}")
 
 
-def _over(
-    verdict: SequentialVerdict | None, shadowed: Shadowed, standing: Standing, now: datetime, spec: TrialSpec
-) -> str:
+def _over(proofs: Proofs | None, shadowed: Shadowed, standing: Standing, now: datetime, spec: TrialSpec) -> str:
     """Why the trial ends without the challenger taking charge; empty while it does not."""
     shadow, hours = standing.shadow, _hours(shadowed, now)
     if shadow is not None and shadow.version in standing.vetoed:
         return f"version {shadow.version} was vetoed"
-    if verdict is not None and verdict.decision == "reject":
-        return verdict.reason
+    if proofs is not None and proofs.against:
+        return proofs.against
     is_long = hours >= spec.min_hours and shadowed.n_asked >= spec.min_predictions
     if is_long and (shadowed.coverage or 0.0) < spec.min_coverage:
-        told = f"it answered {shadowed.coverage or 0.0:.1%} of {shadowed.n_asked} snapshots that the champion answered"
+        told = f"it answered {shadowed.coverage or 0.0:.1%} of what the champion answered, a mean over pools"
         return f"{told}; {spec.min_coverage:.0%} are needed"
-    if hours > 24 * spec.max_days and (verdict is None or verdict.decision != "promote"):
-        return f"nothing was proven in {spec.max_days:g} days{_found(verdict)}"
+    if hours > 24 * spec.max_days and (proofs is None or not proofs.is_better):
+        return f"nothing was proven in {spec.max_days:g} days{_found(proofs)}"
     return ""
 
 
@@ -115,19 +140,19 @@ def hindered(standing: Standing, *, now: datetime, rule: PromotionSpec, spec: Tr
     return ""
 
 
-def decide_watch(broken: list[Breach], harm: SequentialVerdict | None, standing: Standing) -> Decision:
+def decide_watch(broken: Sequence[Breach], harm: Proofs | None, standing: Standing) -> Decision:
     """Whether the champion is thrown out for the one before it.
 
     Args:
         broken: the guards it broke.
-        harm: the sequential verdict with the sides changed: `promote` is the former champion's; None: nothing to judge.
+        harm: bets with the sides changed, `is_better` being said of the former champion; None: nothing to judge.
         standing: who stands where.
 
     A pin is a person's word and holds against guards too; what it holds up is told.
     """
-    proven = [f"{breach.guard}: {breach.reason}" for breach in broken]
-    if harm is not None and harm.decision == "promote":
-        proven.append(f"harm: {harm.reason}")
+    proven = [f"{breach.guard}: {breach.reason}" for breach in broken if breach.is_fault]
+    if harm is not None and harm.is_better:
+        proven.append(f"harm: {harm.pools.reason}")
     if not proven:
         return Decision("wait", f"no guard is broken and no harm is proven{_found(harm)}")
     if standing.pinned:
@@ -149,6 +174,7 @@ def lost_edge(comparisons: pl.DataFrame, champion: Deployed | None) -> str:
     proven = comparisons.filter(
         pl.col("model_name") == champion.model_name, pl.col("challenger_version") == champion.version,
         pl.col("opponent") == PRIOR, pl.col("procedure") == "harm", pl.col("is_passed"),
+        pl.col("known_at") >= champion.known_at,
     ).sort("known_at")  # fmt: skip
     if proven.is_empty():
         return ""
@@ -160,7 +186,9 @@ def _hours(shadowed: Shadowed, now: datetime) -> float:
     return (now - shadowed.started_at) / timedelta(hours=1)
 
 
-def _found(verdict: SequentialVerdict | None) -> str:
-    if verdict is None:
+def _found(proofs: Proofs | None) -> str:
+    if proofs is None:
         return ": no pool has matured"
-    return f": wealth {verdict.wealth:.3g} of {verdict.bound:.3g} after {verdict.n_pools} pools"
+    pools, hours = proofs.pools, proofs.hours
+    by_hours = "no hour is over" if hours is None else f"{hours.wealth:.3g} after {hours.n_pools} hours"
+    return f": wealth {pools.wealth:.3g} of {pools.bound:.3g} after {pools.n_pools} pools, by hours {by_hours}"

@@ -12,29 +12,26 @@ from pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class GuardSpec:
-    """When a champion goes at once; each guard compares it with the champion before it on the same snapshots.
+    """When a guard speaks; each compares the champion with the one before it on the same snapshots.
 
     Attributes:
         window_hours: how far back a guard looks.
         days_before: how far before it took charge the two are looked at in health.
-        min_rows: snapshots both were asked for in the window; with fewer no guard speaks.
-        min_pools: pools, for the rate of a class.
-        max_failed_share: of those snapshots, the share it may fail to answer while the other answers.
+        min_pools: pools both were asked about in the window; with fewer no guard speaks.
+        max_failed_share: by how much the share of snapshots that it alone could not answer may exceed that in health; a
+            mean over pools.
         latency_ratio: how many times the other's time a row it may take, by medians.
         min_latency_ms: below this nobody is slow.
-        completeness_drop: how much less complete its inputs may be than the other's, as a share.
         rate_jump: how far a class's mean probability may move away from the other's, against their distance before.
         rate_errors: how many standard errors (over pools) the jump must exceed that by.
     """
 
     window_hours: float = 6.0
     days_before: float = 28.0
-    min_rows: int = 20
     min_pools: int = 20
     max_failed_share: float = 0.1
     latency_ratio: float = 10.0
     min_latency_ms: float = 5.0
-    completeness_drop: float = 0.2
     rate_jump: float = 0.2
     rate_errors: float = 4.0
 
@@ -50,10 +47,8 @@ class TrialSpec:
         margin: by how many nats the challenger's loss must be lower for a bet on it to be fair.
         max_pools: with these seen and nothing proven, the trial is over.
         max_days: the same for time.
-        settling_hours: how long after its window is over a pool enters. Labels are made once an hour; one that came
-            late would be put before pools that were looked at already, and a look counts as one only in their order.
-        cohort_alpha: of the bets with the hour as the unit, which must prove the challenger better too.
-        harm_alpha: the chance that a champion that is no worse than the one before it is ever thrown out.
+        harm_alpha: the chance that a champion that is no worse than the one before it is ever thrown out; also that a
+            challenger is rejected for one of its further horizons, in which it is no worse.
         cooldown_hours: after a champion was thrown out, nobody takes charge for this long.
         guards: when a champion goes at once.
 
@@ -67,8 +62,6 @@ class TrialSpec:
     margin: float = 0.0
     max_pools: int = 50_000
     max_days: float = 28.0
-    settling_hours: float = 2.0
-    cohort_alpha: float = 0.05
     harm_alpha: float = 0.01
     cooldown_hours: float = 72.0
     guards: GuardSpec = field(default_factory=GuardSpec)

@@ -30,6 +30,8 @@ UNSCORED_REASONS: Final = (
 """Why a due snapshot was not scored; the first that holds, in this order, is the one that is told."""
 TIERS: Final = ("above 100k", "10k to 100k", "1k to 10k", "below 1k", "unknown")
 """Liquidity in USD, at the edges of the sampler's tiers."""
+TIER_EDGES: Final = ((100_000.0, True), (10_000.0, False), (1_000.0, False))
+"""Lower edges of `tables.TIERS` in USD, richest first; True: the edge itself belongs to the tier below."""
 
 _HORIZON: Final = Column("horizon_hours", pl.Int32(), "how far ahead the prediction looks", "h", minimum=1)
 _NAME: Final = text_column("model_name", "the registered model")

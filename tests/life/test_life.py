@@ -129,11 +129,11 @@ def test_while_the_registry_is_down_predictions_go_on_and_the_move_is_made_after
     registry, away = life.registry, Registry("postgresql://localhost:1/nowhere", life.cache.parent / "nowhere")
     life.registry = away
     with pytest.raises(TransientError, match="registry"):
-        life.look(BEGIN + 6 * DAY)
+        life.look(BEGIN + 9 * DAY)
     assert life.lake.scan(PREDICTIONS).collect().height > before
     assert life.standing().champion.version == weak  # type: ignore[union-attr]
     life.registry = registry
-    life.look(BEGIN + 6 * DAY)
+    life.look(BEGIN + 9 * DAY)
     assert life.standing().champion.version == good  # type: ignore[union-attr]
 
 

@@ -140,7 +140,10 @@ def test_folds_plots_and_importance_are_there(trained: Trained):
     assert all(picture.startswith(PNG) for picture in trained.plots.values())
     assert set(trained.plots) == {
         "calibration", "confusion", "importance", "roc", "precision_recall", "error_by_age", "learning_curve",
+        "shap",
     }  # fmt: skip
+    assert set(trained.shap["feature"]) == set(trained.feature_names)
+    assert trained.shap.filter(outcome="all")["feature"][0] == "signal"
     ages = trained.slices.filter(by="decision_age_hours", metric="log_loss")
     assert ages["slice"].to_list() == ["1", "2", "4", "8", "16"]
     assert trained.learning_curve["value"][-1] == pytest.approx(trained.figure("log_loss").value, abs=1e-12)

@@ -47,7 +47,7 @@ def world(pools: dict[str, list[tuple[float, str | None]]], now: datetime, label
 
 
 def paired(predictions, outcomes, now, **other):
-    told = {"model_name": "pool-outcome", "last_age_hours": LAST_AGE, "now": now}
+    told = {"model_name": "pool-outcome", "last_age_hours": LAST_AGE, "patience": 24 * HOUR, "now": now}
     return pairs(predictions, outcomes, 3, 4, 24, **{**told, **other})
 
 
@@ -72,30 +72,48 @@ def test_a_pool_enters_when_its_whole_window_is_over_however_early_its_rug_was_k
     assert told.select("pool", "matured_at").rows() == [("eth:calm", WINDOW_OVER), ("eth:rug", WINDOW_OVER)]
 
 
-def test_a_label_that_is_known_late_makes_its_pool_mature_late():
+def test_a_label_that_is_known_late_changes_nothing_about_when_its_pool_enters():
     late = {("a", 1.0): {"label_known_at": WINDOW_OVER + 2 * HOUR}}
     predictions, outcomes = world({"a": [(1.0, "RUG"), (2.0, "RUG")]}, WINDOW_OVER + 3 * HOUR, late)
-    assert paired(predictions, outcomes, WINDOW_OVER + HOUR).is_empty()
     told = paired(predictions, outcomes, WINDOW_OVER + 3 * HOUR)
-    assert told["matured_at"].to_list() == [WINDOW_OVER + 2 * HOUR] * 2
+    assert told["matured_at"].to_list() == [WINDOW_OVER] * 2
+    patient = paired(predictions, outcomes, WINDOW_OVER + 3 * HOUR, patience=26 * HOUR)
+    assert patient["matured_at"].to_list() == [WINDOW_OVER + 2 * HOUR] * 2
+    assert paired(predictions, outcomes, WINDOW_OVER + HOUR, patience=26 * HOUR).is_empty()
+
+
+def test_a_pool_that_is_pending_beyond_its_window_holds_back_those_after_it_until_it_is_given_up():
+    """What was looked at once must never come to stand in another order."""
+    pools = {"waits": [(1.0, "pending")], "after": [(1.0, "RUG")]}
+    predictions, outcomes = world(pools, WINDOW_OVER)
+    is_waiting = pl.col("pool") == "waits"
+    earlier = predictions.with_columns(age_hours=pl.when(is_waiting).then(1.5).otherwise("age_hours"))
+    assert paired(earlier, outcomes, WINDOW_OVER).is_empty()
+    assert paired(earlier, outcomes, WINDOW_OVER + 6 * 24 * HOUR).is_empty()
+    given_up = WINDOW_OVER + 7 * 24 * HOUR
+    assert paired(earlier, outcomes, given_up)["pool"].to_list() == ["eth:after"]
+    known = {("waits", 1.0): {"label_known_at": given_up + HOUR}}
+    _, late = world({"waits": [(1.0, "RUG")], "after": [(1.0, "RUG")]}, given_up + 2 * HOUR, known)
+    assert paired(earlier, late, given_up + 2 * HOUR)["pool"].to_list() == ["eth:after"]
+
+
+def test_what_the_challenger_leaves_out_is_said_for_it_by_the_prior():
+    predictions, outcomes = world({"a": [(1.0, "RUG"), (2.0, "RUG")], "b": [(1.0, "STABLE")]}, WINDOW_OVER)
+    is_silent = (pl.col("model_version") == 4) & ((pl.col("age_hours") == 2.0) | (pl.col("pool") == "b"))
+    some = predictions.filter(~is_silent)
+    prior = dict.fromkeys(OUTCOMES, 0.1) | {"RUG": 0.4}
+    silent = prior_losses(some, outcomes, prior, model_name="pool-outcome", version=3, horizon_hours=24)
+    told = paired(some, outcomes, WINDOW_OVER, silent=silent)
+    assert told["pool"].to_list() == ["eth:a", "eth:a", "eth:b"]
+    assert told["loss_challenger"].to_list() == pytest.approx([-np.log(0.4), -np.log(0.4), -np.log(0.1)])
+    assert paired(some, outcomes, WINDOW_OVER).height == 1
 
 
 def test_a_pool_with_a_pending_prediction_waits_and_a_censored_row_is_left_out_for_both():
     pools = {"waits": [(1.0, "RUG"), (2.0, "pending")], "partly": [(1.0, "RUG"), (2.0, None)], "never": [(1.0, None)]}
-    told = paired(*world(pools, WINDOW_OVER), WINDOW_OVER)
+    told = paired(*world(pools, WINDOW_OVER), WINDOW_OVER, held=timedelta(0))
     assert told["pool"].to_list() == ["eth:partly"]
-
-
-def test_a_row_that_was_given_up_late_makes_its_pool_mature_then_and_not_in_the_past():
-    pools = {"partly": [(1.0, "RUG"), (2.0, None)]}
-    predictions, outcomes = world(pools, WINDOW_OVER)
-    is_censored = pl.col("status") == "censored"
-    later = outcomes.with_columns(
-        known_at=pl.when(is_censored).then(pl.col("known_at") + 26 * HOUR).otherwise("known_at")
-    )
-    assert paired(predictions, later, WINDOW_OVER + 25 * HOUR).is_empty()
-    told = paired(predictions, later, WINDOW_OVER + 26 * HOUR)
-    assert told["matured_at"].to_list() == [WINDOW_OVER + 26 * HOUR]
+    assert paired(*world(pools, WINDOW_OVER), WINDOW_OVER).is_empty()
 
 
 def test_both_sides_are_judged_by_one_truth():
@@ -142,12 +160,21 @@ def test_swapping_the_sides_swaps_the_losses_and_changes_no_row_nor_order(pools,
     told = paired(predictions, outcomes, now)
     shuffled = predictions[random.sample(range(predictions.height), predictions.height)]
     swapped = pairs(
-        shuffled, outcomes[::-1], 4, 3, 24, model_name="pool-outcome", last_age_hours=LAST_AGE, now=now
+        shuffled,
+        outcomes[::-1],
+        4,
+        3,
+        24,
+        model_name="pool-outcome",
+        last_age_hours=LAST_AGE,
+        patience=24 * HOUR,
+        now=now,
     ).rename({"loss_champion": "loss_challenger", "loss_challenger": "loss_champion"})
     assert swapped.select(told.columns).equals(told)
     whole = {pool for pool, ages in pools.items() if "pending" not in ages.values()}
     labelled = sum(f in OUTCOMES for pool in whole for f in pools[pool].values())
-    is_over = {pool for pool in whole if now >= WINDOW_OVER}
+    # All windows end at one moment, so one pool that is pending holds back all.
+    is_over = now >= WINDOW_OVER and len(whole) == len(pools)
     assert told.height == (labelled if is_over else 0)
 
 
@@ -172,7 +199,7 @@ def test_a_baseline_is_paired_like_a_version():
     prior = dict.fromkeys(OUTCOMES, 0.1) | {"RUG": 0.4}
     told = {"model_name": "pool-outcome", "version": 3, "horizon_hours": 24}
     own, base = losses_of(predictions, outcomes, **told), prior_losses(predictions, outcomes, prior, **told)
-    both = pairs_of(own, base, horizon_hours=24, last_age_hours=LAST_AGE, now=WINDOW_OVER)
+    both = pairs_of(own, base, last_age_hours=LAST_AGE, patience=24 * HOUR, now=WINDOW_OVER)
     assert both["loss_challenger"].to_list() == pytest.approx([-np.log(0.1), -np.log(0.4)])
     with pytest.raises(UsageError, match="a prior over"):
         prior_losses(predictions, outcomes, {"RUG": 1.0}, **told)
@@ -181,8 +208,8 @@ def test_a_baseline_is_paired_like_a_version():
 def test_what_cannot_be_paired_is_refused():
     predictions, outcomes = world({"a": [(1.0, "STABLE")]}, WINDOW_OVER)
     with pytest.raises(UsageError, match="with itself"):
-        pairs(predictions, outcomes, 3, 3, 24, model_name="m", last_age_hours=1, now=AT)
-    told = {"horizon_hours": 24, "last_age_hours": LAST_AGE, "now": WINDOW_OVER}
+        pairs(predictions, outcomes, 3, 3, 24, model_name="m", last_age_hours=1, patience=HOUR, now=AT)
+    told = {"last_age_hours": LAST_AGE, "patience": 24 * HOUR, "now": WINDOW_OVER}
     own = losses_of(predictions, outcomes, model_name="pool-outcome", version=3, horizon_hours=24)
     with pytest.raises(InputError, match="twice"):
         pairs_of(pl.concat([own, own]), own, **told)

@@ -15,9 +15,9 @@ from pipeline.predictions.outcomes import settle
 from pipeline.predictions.performance import performance, rug_lift, tier
 from pipeline.predictions.plots import performance_plot
 from pipeline.predictions.scoring import score
-from pipeline.predictions.spec import TIER_EDGES
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import PERFORMANCE_REPORTS, TIERS
+from pipeline.tables.served import TIER_EDGES
 from tests.predictions.prediction_rows import (
     AT,
     HOUR,

@@ -30,7 +30,6 @@ def answers(seed: int, *, n_pools: int = 60, at: datetime = NOW, shift: float = 
                     "event_time": at - timedelta(minutes=10),
                     "horizon_hours": hours,
                     "known_at": at - timedelta(minutes=5),
-                    "completeness": fixed.get("completeness", 0.95) + rng.normal(0, 0.01, n_pools),
                     "latency_ms": fixed.get("latency_ms", 1.0) * rng.lognormal(0, 0.3, n_pools),
                     "p_RUG": p,
                     "p_STABLE": 1 - p,
@@ -63,7 +62,7 @@ def test_no_guard_cries_in_two_hundred_looks_at_healthy_models() -> None:
     assert cries == 0
 
 
-@pytest.mark.parametrize("world", [{"shift": 0.5}, {"latency_ms": 200.0}, {"completeness": 0.3}])
+@pytest.mark.parametrize("world", [{"shift": 0.5}, {"latency_ms": 200.0}])
 def test_what_happens_to_both_is_the_world_and_no_reason_to_go_back(world: dict[str, float]) -> None:
     own = pl.concat([answers(1, at=BEFORE), answers(2, **world)])
     other = pl.concat([answers(3, at=BEFORE), answers(4, **world)])
@@ -75,7 +74,6 @@ def test_what_happens_to_both_is_the_world_and_no_reason_to_go_back(world: dict[
     [
         ({"shift": 0.5}, ["class_rate", "class_rate"]),
         ({"latency_ms": 20.0}, ["latency"]),
-        ({"completeness": 0.5}, ["completeness"]),
     ],
 )
 def test_what_happens_to_the_champion_alone_is_told(fault: dict[str, float], guards: list[str]) -> None:
@@ -97,15 +95,48 @@ def test_a_challenger_that_always_spoke_differently_is_not_thrown_out_for_it() -
     assert broken(own, other) == []
 
 
+def gone(seed: int, *, at: datetime = NOW, share: float = 1.0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is left of the answers when a share of the pools could not be answered, and what could not."""
+    said = answers(seed, at=at)
+    n_lost = round(share * 60)
+    is_lost = pl.col("pool").str.slice(2).cast(pl.Int64) < n_lost
+    return said.filter(~is_lost), said.filter(is_lost).select(*SNAPSHOT, "known_at")
+
+
 def test_a_model_that_cannot_answer_what_the_other_can_goes() -> None:
-    failed = answers(2).select(*SNAPSHOT, "known_at")
-    assert broken(NONE_FAILED.join(answers(2), on=[*SNAPSHOT, "known_at"]), answers(4), failed) == ["answers"]
-    assert broken(answers(2), answers(4), failed.head(3)) == []
+    left, failed = gone(2, share=0.5)
+    assert broken(left, answers(4), failed) == ["answers"]
+    left, failed = gone(2, share=0.05)
+    assert broken(left, answers(4), failed) == []
+
+
+def test_that_it_was_always_more_demanding_is_no_fault() -> None:
+    (before, failed_before), (left, failed) = gone(1, at=BEFORE, share=0.3), gone(2, share=0.35)
+    own, lost = pl.concat([before, left]), pl.concat([failed_before, failed])
+    assert broken(own, pl.concat([answers(3, at=BEFORE), answers(4)]), lost) == []
+
+
+def test_what_it_answered_a_little_later_is_answered() -> None:
+    said = answers(2)
+    assert broken(said, answers(4), said.select(*SNAPSHOT, "known_at")) == []
+
+
+def test_a_snapshot_counts_once_however_many_horizons_it_has() -> None:
+    left, failed = gone(2, share=0.5)
+    few = pl.col("pool").str.slice(2).cast(pl.Int64) < 10
+    assert broken(left.filter(few), answers(4).filter(few), failed.filter(few)) == []
 
 
 def test_what_neither_could_answer_speaks_against_nobody() -> None:
     nothing = answers(2).clear()
     assert broken(nothing, nothing, answers(2).select(*SNAPSHOT, "known_at")) == []
+
+
+def test_a_jump_of_a_class_is_told_and_is_no_fault_by_itself() -> None:
+    own = pl.concat([answers(1, at=BEFORE), answers(2, shift=0.5)])
+    other = pl.concat([answers(3, at=BEFORE), answers(4)])
+    found = breaches(own, other, NONE_FAILED, since=SINCE, now=NOW, spec=SPEC)
+    assert [(breach.guard, breach.is_fault) for breach in found] == [("class_rate", False)] * 2
 
 
 def test_few_snapshots_prove_nothing_and_old_ones_are_forgotten() -> None:

@@ -47,7 +47,7 @@ def pairs(gain: float, n_pools: int = 600) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "pool": [f"eth:0x{i:04d}" for i in range(n_pools)],
-            "matured_at": [NOW - timedelta(minutes=10 * (600 - i)) for i in range(n_pools)],
+            "matured_at": [NOW - timedelta(minutes=20 * (600 - i) + 60) for i in range(n_pools)],
             "loss_champion": champion,
             "loss_challenger": champion - gain + rng.normal(0, 0.2, n_pools),
         }
@@ -194,7 +194,7 @@ def test_a_ledger_that_does_not_tell_its_alpha_is_refused(lake: Lake) -> None:
         one.alpha(replace(shadow, sequence=1))
 
 
-def test_a_cohort_is_the_mean_of_its_pools_whatever_their_rows() -> None:
+def test_a_cohort_is_the_mean_of_its_pools_whatever_their_rows_and_only_when_its_hour_is_over() -> None:
     paired = pl.DataFrame(
         {
             "pool": ["a", "a", "a", "b", "c"],
@@ -203,8 +203,10 @@ def test_a_cohort_is_the_mean_of_its_pools_whatever_their_rows() -> None:
             "loss_challenger": [0.0, 0.0, 0.0, 1.0, 7.0],
         }
     )
-    told = cohorts(paired).select("matured_at", "loss_champion", "loss_challenger").rows()
-    assert told == [(NOW, 3.0, 0.5), (NOW + timedelta(hours=1), 7.0, 7.0)]
+    first = (NOW, 3.0, 0.5)
+    for hours, told in ((2, [first, (NOW + timedelta(hours=1), 7.0, 7.0)]), (1.9, [first]), (1, [first]), (0.9, [])):
+        found = cohorts(paired, NOW + timedelta(hours=hours))
+        assert found.select("matured_at", "loss_champion", "loss_challenger").rows() == told
 
 
 def test_a_shock_that_all_pools_of_an_hour_share_promotes_by_pools_and_not_by_hours() -> None:
@@ -222,6 +224,14 @@ def test_a_shock_that_all_pools_of_an_hour_share_promotes_by_pools_and_not_by_ho
             }
         )
         by_pools += sequential_verdict(paired, alpha=0.05).decision == "promote"
-        by_hours += sequential_verdict(cohorts(paired), alpha=0.05).decision == "promote"
+        by_hours += sequential_verdict(cohorts(paired, NOW + timedelta(days=9)), alpha=0.05).decision == "promote"
     assert by_pools > 10
     assert by_hours <= 5
+
+
+def test_a_clock_that_was_set_back_does_not_spend_a_share_twice(lake: Lake) -> None:
+    one = on_trial(lake)
+    move(lake, "reject", 2)
+    move(lake, "challenge", 3)
+    one.begin(NOW - timedelta(days=3))
+    assert json.loads(Moves(lake, None).ledger()["evidence"][-1])["k"] == 2

@@ -70,6 +70,11 @@ def test_a_real_model_replaces_a_simulated_champion_and_says_so() -> None:
     assert "replaces version 1, which learned from simulation:7" in verdict.reason
 
 
+def test_a_model_of_the_live_market_replaces_one_that_knows_a_recording_alone() -> None:
+    done = judged("geckoterminal", Incumbent(1, "recording:a"))
+    assert (done.step, "learned from recording:a" in done.verdict.reason) == ("promote", True)
+
+
 @pytest.mark.parametrize(
     ("source", "incumbent", "why"),
     [
@@ -78,6 +83,8 @@ def test_a_real_model_replaces_a_simulated_champion_and_says_so() -> None:
         ("simulation:8", Incumbent(1, "simulation:7"), "shadow"),
         ("recording:a", Incumbent(3, "recording:a"), "in charge already"),
         ("recording:a", Incumbent(1, "unknown"), "shadow"),
+        ("geckoterminal", Incumbent(1, "geckoterminal"), "shadow"),
+        ("recording:a", Incumbent(1, "geckoterminal"), "never replaces"),
     ],
 )
 def test_nobody_else_takes_over_however_good(source: str, incumbent: Incumbent, why: str) -> None:

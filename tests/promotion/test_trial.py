@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from pipeline.promotion.guards import Breach
-from pipeline.promotion.sequential import SequentialVerdict, harm_verdict, sequential_verdict
+from pipeline.promotion.sequential import harm_verdict, sequential_verdict
 from pipeline.promotion.spec import OUTCOME, PromotionSpec
 from pipeline.promotion.standing import Deployed, Standing
-from pipeline.promotion.trial import Shadowed, decide_trial, decide_watch
+from pipeline.promotion.trial import Proofs, Shadowed, decide_trial, decide_watch
 from pipeline.promotion.trial_spec import TrialSpec
 
 NOW = datetime(2024, 3, 9, tzinfo=UTC)
@@ -41,19 +41,22 @@ def pairs(gain: float, n_pools: int = 400, seed: int = 1) -> pl.DataFrame:
     )
 
 
-def proof(gain: float, n_pools: int = 400) -> SequentialVerdict:
-    return sequential_verdict(pairs(gain, n_pools), alpha=0.01)
+def proof(gain: float, n_pools: int = 400, *, by_hours: float | None = None, at_1_h: float = 0.0) -> Proofs:
+    """Bets on a gain; by hours it may be another, and at 1 h."""
+    hours = pairs(gain if by_hours is None else by_hours, n_pools)
+    further = sequential_verdict(pairs(at_1_h, n_pools), alpha=0.01)
+    return Proofs(
+        sequential_verdict(pairs(gain, n_pools), alpha=0.01), sequential_verdict(hours, alpha=0.01), {1: further}
+    )
 
 
 def decided(
-    verdict: SequentialVerdict | None,
+    proofs: Proofs | None,
     shadowed: Shadowed = LONG,
     stands: Standing = STANDS,
     rule: PromotionSpec = OUTCOME,
-    *,
-    is_shock_proof: bool = True,
 ) -> tuple[str, str]:
-    done = decide_trial(verdict, shadowed, stands, now=NOW, rule=rule, spec=SPEC, is_shock_proof=is_shock_proof)
+    done = decide_trial(proofs, shadowed, stands, now=NOW, rule=rule, spec=SPEC)
     return done.move, done.reason
 
 
@@ -77,9 +80,20 @@ def test_a_proof_waits_until_the_trial_was_long_enough(shadowed: Shadowed, told:
 
 
 def test_a_proof_by_pools_waits_for_the_proof_by_hours() -> None:
-    move, reason = decided(proof(0.1), is_shock_proof=False)
-    assert (move, "by hours" in reason) == ("wait", True)
-    assert decided(proof(-0.1), is_shock_proof=False)[0] == "reject"
+    move, reason = decided(Proofs(proof(0.1).pools, None))
+    assert (move, "no hour is over" in reason) == ("wait", True)
+    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools))[0] == "wait"
+
+
+def test_what_is_proven_by_pools_and_never_by_hours_ends_all_the_same() -> None:
+    old = replace(LONG, started_at=NOW - timedelta(days=29))
+    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools), old)[0] == "reject"
+    assert decided(proof(0.1, by_hours=-0.1))[0] == "reject"
+
+
+def test_a_challenger_that_is_worse_at_another_horizon_goes() -> None:
+    move, reason = decided(proof(0.1, at_1_h=-0.2))
+    assert (move, "at 1 h" in reason) == ("reject", True)
 
 
 def test_a_shadow_that_abstains_goes_however_good_what_it_says_is() -> None:
@@ -96,7 +110,7 @@ def test_a_trial_that_proves_nothing_ends() -> None:
     assert decided(None, old)[0] == "reject"
     assert decided(proof(0.1), old)[0] == "promote"
     spent = sequential_verdict(pairs(0.0), alpha=0.01, max_pools=400)
-    assert decided(spent)[0] == "reject"
+    assert decided(Proofs(spent, None))[0] == "reject"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +148,11 @@ BROKEN = [Breach("answers", "it could not answer 40 of 50 snapshots")]
 
 def test_a_broken_guard_or_proven_harm_throws_the_champion_out() -> None:
     assert decide_watch(BROKEN, None, REIGNS).move == "reject"
-    assert decide_watch([], harm_verdict(pairs(0.3), alpha=0.01), REIGNS).move == "reject"
-    assert decide_watch([], harm_verdict(pairs(0.0), alpha=0.01), REIGNS).move == "wait"
+    harm, none = (harm_verdict(pairs(gain), alpha=0.01) for gain in (0.3, 0.0))
+    assert decide_watch([], Proofs(harm, harm), REIGNS).move == "reject"
+    assert decide_watch([], Proofs(none, none), REIGNS).move == "wait"
+    assert decide_watch([], Proofs(harm, none), REIGNS).move == "wait"
+    assert decide_watch([], Proofs(harm, None), REIGNS).move == "wait"
     assert decide_watch([], None, REIGNS).move == "wait"
 
 
@@ -144,3 +161,8 @@ def test_nobody_is_thrown_out_where_there_is_none_to_go_back_to_or_a_person_pinn
     assert (alone.move, "no champion to go back to" in alone.reason) == ("wait", True)
     pinned = decide_watch(BROKEN, None, replace(REIGNS, pinned=True))
     assert (pinned.move, "is pinned" in pinned.reason) == ("wait", True)
+
+
+def test_what_may_be_the_worlds_doing_throws_nobody_out() -> None:
+    jump = [Breach("class_rate", "its probability of RUG moved by +0.43", is_fault=False)]
+    assert decide_watch(jump, None, REIGNS).move == "wait"
