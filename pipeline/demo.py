@@ -45,8 +45,8 @@ STEPS = {
     "labels": ("market_labels", "labels"),
     "bins": ("qlib_health", "qlib_bins"),
     "models": ("return_dataset", "return_model", "training_set", "outcome_model"),
-    "promotion": ("return_champion", "champion"),
-    "predictions": ("predictions",),
+    "promotion": ("trial", "reign", "return_champion", "champion"),
+    "predictions": ("outcomes", "performance_reports", "predictions"),
 }
 """The assets of each stage; what the last one said of skipped rows and hours stands for the stage."""
 COUNTED = {"models": "evaluations", "promotion": "comparisons"}

@@ -54,4 +54,7 @@ def _moment(option: str, told: str | None) -> datetime | None:
         found = datetime.fromisoformat(told)
     except ValueError as error:
         raise UsageError(f"{option} takes a time like 2026-05-01 or 2026-05-01T12:00, found {told!r}") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError as error:
+        raise UsageError(f"{option} takes a time of the years 1 to 9999 in UTC, found {told!r}") from error

@@ -5,7 +5,7 @@ a server. Stays out: what a word does (`pipeline.promotion.human`).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline.cli.lake import print_wide
 from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
-from pipeline.errors import ServiceError, TransientError
+from pipeline.errors import ServiceError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +78,8 @@ def history(model: AnyModel = None, data_dir: DataDir = None, as_json: AsJson = 
 
     ledger = lake_of(settings_of(data_dir)).scan(DEPLOYMENTS).sort("sequence").collect()
     verify(ledger)
+    if model is not None:
+        _require_known(model, ledger["model_name"])
     rows = ledger if model is None else ledger.filter(pl.col("model_name") == model)
     if as_json:
         print_json(rows.to_dicts())
@@ -132,7 +134,11 @@ def reconcile_command(model: Model = _OUTCOME, data_dir: DataDir = None) -> None
     with reached(settings) as (registry, why_not):
         if registry is None:
             raise TransientError(f"reconciled {model!r}: the registry cannot be reached: {why_not}")
-        Moves(lake_of(settings), registry).reconciled(model)
+        moves = Moves(lake_of(settings), registry)
+        pointers = registry.pointers(model)
+        if not (pointers.aliases or registry.versions(model)):
+            _require_known(model, moves.ledger()["model_name"])
+        moves.reconciled(model)
     out.print(f"The registry agrees with the ledger on {model}.", markup=False)
 
 
@@ -258,6 +264,15 @@ def _standings_table(stands: "dict[str, Standing]", rows: dict[int, dict[str, An
             cells = (alias, who.version, f"{who.known_at:%Y-%m-%d %H:%M}", row["actor"], row["reason"])
             shown.add_row(*map(as_written, (name, *cells)))
     return shown
+
+
+def _require_known(model: str, told_of: Iterable[str]) -> None:
+    """Raise UsageError for a model that is neither ours nor one that the ledger tells of: most likely mistyped."""
+    from pipeline.promotion.spec import OUTCOME, RETURN
+
+    known = {OUTCOME.model_name, RETURN.model_name, *told_of}
+    if model not in known:
+        raise UsageError(f"nobody knows a model {model!r}; known are {sorted(known)!r}")
 
 
 def _words_on(stands: "Standing") -> Iterator[str]:
