@@ -190,8 +190,8 @@ def _losses(pairs: pl.DataFrame, name: str) -> Any:
     n_bad = len(values) - int((np.isfinite(values) & (values >= 0)).sum())
     if n_bad:
         raise InputError(
-            f"read pairs: {n_bad:,} of {len(values):,} values of {name!r} are negative, NaN or infinite: a relative gain"
-            " needs losses that are finite and >= 0"
+            f"read pairs: {n_bad:,} of {len(values):,} values of {name!r} are negative, NaN or infinite: a relative"
+            " gain needs losses that are finite and >= 0"
         )
     return values
 

@@ -139,6 +139,8 @@ def reconcile_command(model: Model = _OUTCOME, data_dir: DataDir = None) -> None
         if not (pointers.aliases or registry.versions(model)):
             _require_known(model, moves.ledger()["model_name"])
         moves.reconciled(model)
+        if pointers.aliases and pointers.ledger_head is None:
+            err.print(Text("The registry remembered no row: the ledger was taken for whole as it is.", style="yellow"))
     out.print(f"The registry agrees with the ledger on {model}.", markup=False)
 
 

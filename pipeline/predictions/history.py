@@ -19,6 +19,8 @@ SHOWN: Final = (
     "p_says", "p_RUG", "end", "p_outcome", "log_loss", "return_end_pct", "is_evidence",
 )  # fmt: skip
 """Columns of a history: what was most probable (`says`), and how it ended (`end`: an outcome, a reason, pending)."""
+_MOST: Final = 2**32 - 1
+"""Rows that a frame can hold; whoever asks for more means all."""
 END_OF_TIME: Final = datetime.fromisoformat("9999-01-01T00:00:00Z")
 
 
@@ -27,7 +29,7 @@ class Wanted:
     """Which predictions; None: all. `since` and `until` are of the snapshot, the latter left out.
 
     Raises:
-        UsageError: a limit below one, or a stretch that ends before it begins.
+        UsageError: a limit below one, a version that no registry counts to, or a stretch that ends before it begins.
     """
 
     pool: str | None = None
@@ -40,6 +42,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise UsageError(f"asked for {self.limit!r} predictions: ask for one or more")
+        if self.version is not None and not 1 <= self.version < 2**63:
+            raise UsageError(f"asked for predictions of version {self.version!r}: versions count from 1")
         Span(self.since or EPOCH, self.until or END_OF_TIME)
 
     @property
@@ -58,7 +62,7 @@ def history(lake: Lake, wanted: Wanted) -> pl.DataFrame:
         .filter(*chosen)
         .drop("inputs")
         .sort(newest_first, descending=[True, *[False] * (len(newest_first) - 1)])
-        .head(wanted.limit)
+        .head(min(wanted.limit, _MOST))
         .collect()
     )
     key = list(PREDICTION_OUTCOMES.key)

@@ -1,16 +1,13 @@
 """The yearly budget of error, shared among a year's challengers.
 
-Belongs here: the share of the k-th challenger, and which number a challenger is. Stays out: spending it (`sequential`).
+Belongs here: the share of the k-th challenger. Stays out: which number a challenger is (`looks`), and spending it
+(`sequential`).
 
 With a challenger a week at alpha 0.05 each, the chance of a false promotion a year is 93 %. Here the shares of any
 number of challengers add up to at most the yearly budget, and so does that chance (union bound; alpha spending across
 hypotheses, Ramdas et al. 2023). A share is set before a challenger has shown anything, by its number alone.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
-
-from pipeline.calendars import require_utc
 from pipeline.errors import UsageError
 from pipeline.promotion.spec import YEARLY, AlphaSpec
 
@@ -39,30 +36,3 @@ def alpha_of(k: int, spec: AlphaSpec = YEARLY) -> float:
     if k <= n:
         return spec.yearly * (1 - spec.tail_share) / n
     return spec.yearly * spec.tail_share * n / ((k - 1) * k)
-
-
-def challenger_number(started_at: datetime, starts: Iterable[datetime]) -> int:
-    """Which challenger of its calendar year (UTC) one is, by when its shadow began.
-
-    A challenger spends from the year in which it began, also where it is decided in the next. Of several that began at
-    one moment each counts all, which only makes them strict. Starts after its own change nothing, so a number stays.
-
-    Args:
-        started_at: when its shadow began.
-        starts: when every shadow of this registered model began, its own among them.
-
-    Raises:
-        UsageError: its own start is not among them, or a time is not UTC.
-
-    >>> from datetime import UTC
-    >>> first, new_year = datetime(2024, 12, 30, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
-    >>> challenger_number(new_year, [first, new_year]), challenger_number(first, [first])
-    (1, 1)
-    """
-    year = require_utc(started_at).year
-    until = [start for start in starts if require_utc(start).year == year and start <= started_at]
-    if started_at not in until:
-        raise UsageError(
-            f"asked for the number of a challenger that began at {started_at!r}: it is not among the starts"
-        )
-    return len(until)

@@ -120,9 +120,9 @@ def evidence_of(comparisons: pl.DataFrame) -> str:
     return json.dumps(_figures(comparisons), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def trial_evidence(comparisons: pl.DataFrame, *, alpha: float, k: int) -> str:
-    """What lets a challenger into its trial: the comparisons it passed, its alpha, and its number in the year."""
-    told = {"alpha": alpha, "k": k, "comparisons": _figures(comparisons)}
+def trial_evidence(passed: str, *, alpha: float, k: int) -> str:
+    """What lets a challenger into its trial: what it passed (`evidence_of`), its alpha, its number in the year."""
+    told = {"alpha": alpha, "k": k, "comparisons": json.loads(passed)}
     return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -159,6 +159,8 @@ def _require_json(evidence: str) -> None:
 def _require_line(name: str, text: str, most: int) -> None:
     """A text that a terminal and a page show as it is: no control, no change of direction, nothing invisible."""
     if len(text) > most:
-        raise UsageError(f"wrote a deployment: {name} may have {most:,} characters, found {len(text):,}: say it shorter")
+        raise UsageError(
+            f"wrote a deployment: {name} may have {most:,} characters, found {len(text):,}: say it shorter"
+        )
     if not text.strip() or not text.isprintable():
         raise UsageError(f"wrote a deployment: {name} must be one line that can be printed, found {text!r}")

@@ -21,7 +21,7 @@ from pipeline.errors import RegistryError
 from pipeline.lake import Lake
 from pipeline.promotion.alpha import alpha_of
 from pipeline.promotion.guards import Breach
-from pipeline.promotion.ledger import evidence_of
+from pipeline.promotion.ledger import evidence_of, trial_evidence
 from pipeline.promotion.moves import Move, Moves, why_not
 from pipeline.promotion.sequential import LOSSES, SequentialVerdict, harm_verdict, sequential_verdict
 from pipeline.promotion.sequential_rows import sequential_row
@@ -94,10 +94,10 @@ class Looks:
         if waits is None or stands.shadow is not None or stands.champion is None:
             return stands
         k = 1 + self._rows("shadow").filter(pl.col("known_at").dt.year() == at.year).height
-        passed = json.loads(self._rows("challenge").filter(pl.col("sequence") == waits.sequence)["evidence"].item())
-        evidence = {"alpha": alpha_of(k), "k": k, "comparisons": passed}
+        passed = self._rows("challenge").filter(pl.col("sequence") == waits.sequence)["evidence"].item()
         reason = f"challenger {k} of the year: a proof must be worth {1 / alpha_of(k):,.0f}"
-        return self._move(stands, "shadow", waits, reason, json.dumps(evidence, sort_keys=True), at) or stands
+        evidence = trial_evidence(passed, alpha=alpha_of(k), k=k)
+        return self._move(stands, "shadow", waits, reason, evidence, at) or stands
 
     def alpha(self, shadow: Deployed) -> float:
         """The alpha that a trial began with.

@@ -135,49 +135,6 @@ def harm_verdict(
     return sequential_verdict(pairs, alpha=alpha, margin=margin, spec=spec, is_mirrored=False)
 
 
-def degradation_verdict(
-    losses: pl.DataFrame, *, baseline: float, margin: float, alpha: float = 0.01, spec: BettingSpec = HARM
-) -> SequentialVerdict:
-    """Has a model become worse than it was when it was judged? *promote* means: yes.
-
-    Nobody answered the same questions beside it, so a market that has become harder shows as well: this asks for a
-    retraining, not for a rollback. The baseline is itself an estimate: take a margin of at least two of its standard
-    errors.
-
-    Args:
-        losses: `pool`, `matured_at`, `loss` of the model.
-        baseline: what it lost a pool when it was judged, clipped alike: `baseline_of`.
-        margin: degradation below this is borne.
-        alpha: chance of a false alarm, ever, if the clipped loss stays at most the margin above the baseline.
-        spec: the bets.
-    """
-    if not np.isfinite(baseline):
-        raise UsageError(f"asked for degradation against a baseline of {baseline!r}: it must be finite")
-    if "loss" not in losses.columns:
-        raise InputError(f"read losses: there is no column 'loss' in {losses.columns!r}")
-    pairs = losses.select("pool", "matured_at", loss_champion="loss", loss_challenger=pl.lit(float(baseline)))
-    return sequential_verdict(pairs, alpha=alpha, margin=margin, spec=spec, is_mirrored=False)
-
-
-def baseline_of(losses: Floats) -> float:
-    """The baseline b of one loss a pool: the mean of clip(loss - b, -1, 1) is 0, found by bisection.
-
-    A plain mean of log losses would be too high: a pool that lost 30 nats moves it, but the clipped test by one only.
-
-    >>> baseline_of(np.array([0.0, 0.5, 1.0]))
-    0.5
-    >>> round(baseline_of(np.array([0.0, 0.0, 0.0, 30.0])), 3)
-    0.333
-    """
-    if len(losses) == 0 or not np.isfinite(losses).all():
-        raise InputError(f"asked for the baseline of losses that are none, or not finite: {losses!r}")
-    low, high = float(losses.min()), float(losses.max())
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.clip(losses - middle, -1, 1).sum() > 0 else (low, middle)
-    return high
-
-
 def pools_of(pairs: pl.DataFrame, *by: str) -> pl.DataFrame:
     """One row a pool, in the order in which they enter: `by`, pool, matured_at, `difference` (clipped).
 
@@ -221,7 +178,7 @@ def _verdict(
 def _path(difference: Floats, alpha: float, reach: float, spec: BettingSpec, *, is_mirrored: bool) -> Floats:
     """(n, 2) the wealth of both sides, up to and with the first that reaches 1/alpha.
 
-    It is the wealth that is compared, as `_judge` does, and not its logarithm: exp(-log(alpha)) is mostly not 1/alpha to
+    The wealth itself is compared, as `_judge` does, and not its logarithm: exp(-log(alpha)) is mostly not 1/alpha to
     the last bit, and a path that stopped a bit early would never be judged.
     """
     sides = np.stack([difference, -difference] if is_mirrored else [difference], axis=1)
@@ -262,7 +219,9 @@ def _require_rule(alpha: float, margin: float, max_pools: int | None) -> None:
             " (0, 1), a margin in (-1, 1) and a budget of one pool or more, or none"
         )
     if not math.isfinite(2 / float(alpha)):  # the wealth that decides is below twice the bound
-        raise UsageError(f"cannot judge at alpha {alpha!r}: 1/alpha leaves the range of floats; take a larger one")
+        raise UsageError(
+            f"cannot judge at alpha {alpha!r}: no float holds twice 1/alpha, so no wealth reaches it; raise it"
+        )
 
 
 def _require_sound(pairs: pl.DataFrame, by: tuple[str, ...]) -> None:

@@ -39,8 +39,9 @@ def sequential_row(
         opponent: `version:N` or `baseline:NAME`.
         known_at: when it was found, UTC.
     """
-    by_pool = pairs.join(verdict.path.select("pool"), on="pool", how="semi").group_by("pool").agg(pl.col(LOSSES).mean())
-    champion, challenger = (float(by_pool[name].sort().mean() or 0.0) for name in LOSSES)  # type: ignore[arg-type]
+    counted = pairs.join(verdict.path.select("pool"), on="pool", how="semi").sort("pool", *LOSSES)
+    by_pool = counted.group_by("pool", maintain_order=True).agg(pl.col(LOSSES).mean())
+    champion, challenger = (float(by_pool[name].mean() or 0.0) for name in LOSSES)  # type: ignore[arg-type]
     own, other = (champion, challenger) if procedure == "harm" else (challenger, champion)
     row = {
         "comparison_id": _identity(verdict, procedure, model_name, challenger_version, opponent),

@@ -24,7 +24,7 @@ def wealth_plot(verdict: SequentialVerdict, title: str, *, over: Literal["pools"
     """The wealth of both sides after each pool on a logarithmic scale, the bound, and where it was decided.
 
     Args:
-        verdict: what `sequential_verdict`, `harm_verdict` or `degradation_verdict` gave.
+        verdict: what `sequential_verdict` or `harm_verdict` gave.
         title: one line; text of a chain is drawn as it is, never read as markup.
         over: what lies below: the number of pools, or the moments at which they matured.
     """

@@ -1,6 +1,7 @@
 """`poolcast evaluate` on files of anybody's, sound and unsound."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -128,9 +129,19 @@ def test_a_file_that_is_none_ends_with_status_one_and_no_traceback(
     assert "p.parquet" in told.replace("\n", "")
 
 
-def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(InputError):
-        evaluate_file(tmp_path, QUICK)
+def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path):
+    written(predictions(), tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="is no file"):
+            evaluate_file(path, QUICK)
+
+
+def test_a_name_is_a_name_and_no_pattern(tmp_path: Path):
+    whole = evaluate_file(written(predictions(), tmp_path), QUICK)
+    predictions(seed=2).write_parquet(tmp_path / "f1.parquet")
+    (tmp_path / "predictions.parquet").rename(tmp_path / "f[1].parquet")
+    assert evaluate_file(tmp_path / "f[1].parquet", QUICK) == whole
 
 
 def test_the_command_prints_json_under_both_its_names(tmp_path: Path):

@@ -77,6 +77,8 @@ def test_the_newest_come_first_with_what_became_of_them(data_dir: Path) -> None:
         (("--since", f"{AT:%Y-%m-%dT%H:%M}"), 4),
         (("--until", AT.isoformat()), 4),
         (("--limit", "3"), 3),
+        (("--limit", "99999999999999999999"), 8),
+        (("--since", "0001-01-01", "--until", "9999-12-31T23:59"), 8),
     ],
 )
 def test_only_what_was_asked_for_is_told(data_dir: Path, arguments: tuple[str, ...], n_rows: int) -> None:
@@ -94,6 +96,21 @@ def test_an_address_is_shown_and_neither_the_terminal_nor_markup_takes_it_for_mo
 def test_a_folder_without_predictions_has_none(tmp_path: Path) -> None:
     assert asked(tmp_path) == []
     assert history(Lake(tmp_path / "lake"), Wanted()).columns == list(SHOWN)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--since", "0001-01-01T00:00+05:00"),
+        ("--until", "9999-12-31T23:59-05:00"),
+        ("--until", "0001-01-01"),
+        ("--since", "9999-12-31"),
+        ("--version", "9" * 50),
+    ],
+)
+def test_what_no_calendar_and_no_registry_counts_to_is_wrong_use(data_dir: Path, arguments: tuple[str, str]) -> None:
+    done = CliRunner().invoke(app, ["predictions", "query", "--data-dir", str(data_dir), *arguments])
+    assert isinstance(done.exception, UsageError)
 
 
 def test_what_makes_no_sense_is_told_in_words(data_dir: Path) -> None:

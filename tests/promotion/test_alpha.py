@@ -1,4 +1,3 @@
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -6,10 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.promotion.alpha import alpha_of, challenger_number
+from pipeline.promotion.alpha import alpha_of
 from pipeline.promotion.spec import AlphaSpec
-
-MAY = datetime(2024, 5, 6, tzinfo=UTC)
 
 
 @given(st.floats(0.001, 0.5), st.integers(1, 400), st.floats(0.01, 0.5), st.integers(1, 1_000))
@@ -31,23 +28,7 @@ def test_each_of_52_gets_the_same_and_the_next_one_still_something():
     assert alpha_of(53) == pytest.approx(0.01 * 52 / (52 * 53))
 
 
-def test_a_challenger_is_counted_in_the_year_in_which_its_shadow_began():
-    weekly = [MAY + timedelta(weeks=i) for i in range(60)]
-    numbers = [challenger_number(start, weekly) for start in weekly]
-    in_2024 = sum(start.year == 2024 for start in weekly)
-    assert numbers == [*range(1, in_2024 + 1), *range(1, 60 - in_2024 + 1)]
-
-
-def test_later_starts_do_not_change_a_number_and_equal_starts_only_make_it_strict():
-    assert challenger_number(MAY, [MAY, MAY + timedelta(hours=1)]) == 1
-    assert challenger_number(MAY, [MAY, MAY, MAY - timedelta(days=1)]) == 3
-
-
 def test_what_has_no_number_is_refused():
-    with pytest.raises(UsageError, match="not among"):
-        challenger_number(MAY, [MAY - timedelta(days=1)])
-    with pytest.raises(UsageError, match="UTC"):
-        challenger_number(MAY.replace(tzinfo=None), [MAY])
     with pytest.raises(UsageError, match="first of a year is 1"):
         alpha_of(0)
 

@@ -164,8 +164,26 @@ def test_without_a_baseline_there_is_no_first_champion():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
 def test_losses_that_are_no_losses_are_refused(bad):
-    with pytest.raises(InputError, match="finite"):
-        compare(np.array([1.0, bad]), np.ones(2))
+    losses = np.ones(3_000)
+    losses[[5, 7]] = bad
+    with pytest.raises(InputError, match="finite") as told:
+        compare(losses, np.ones(3_000))
+    assert "2 of the 3,000 losses of the challenger" in str(told.value)
+    assert len(str(told.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("challenger", "opponent", "words"),
+    [
+        (np.ones(40), np.full(40, 1.7e308), "opponent's losses are so large"),
+        (np.full(40, 1.7e308), np.full(40, 1.7e308), "challenger's losses are so large"),
+        (np.full(40, 1e300), np.full(40, 1e-300), "too far apart"),
+    ],
+)
+def test_losses_whose_mean_or_ratio_no_float_holds_are_refused(challenger, opponent, words):
+    with pytest.raises(InputError, match=words):
+        compare(challenger, opponent)
+    assert np.isfinite(compare(np.full(40, 1e300), np.full(40, 2e300)).gain_low)
 
 
 def test_an_opponent_without_any_loss_is_refused():
@@ -176,7 +194,7 @@ def test_an_opponent_without_any_loss_is_refused():
 def test_columns_of_other_lengths_and_no_rows_are_refused():
     with pytest.raises(InputError, match="one value"):
         compare(np.ones(3), np.ones(2))
-    with pytest.raises(InputError, match="0 pools"):
+    with pytest.raises(InputError, match="there is no row"):
         compare(np.ones(0), np.ones(0))
 
 

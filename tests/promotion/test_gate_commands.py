@@ -1,6 +1,7 @@
 """`poolcast gate` on plain files, and the picture of a verdict."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -139,6 +140,111 @@ def test_the_offline_gate_takes_errors_of_zero_and_one(tmp_path):
     assert told["gain"] == pytest.approx(1 - wrong["loss_challenger"].mean() / wrong["loss_champion"].mean())
     faultless = wrong.with_columns(loss_champion=pl.lit(0.0))
     assert isinstance(run(tmp_path, faultless, "--json", command="offline").exception, InputError)
+
+
+@pytest.mark.parametrize("command", ["sequential", "offline"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda p: p.with_columns(experiment=pl.when(pl.int_range(pl.len()) > 5).then(1.0).otherwise(float("nan"))),
+        lambda p: p.with_columns(experiment=pl.lit(float("inf"))),
+        lambda p: p.with_columns(experiment=pl.concat_list("pool")),
+        lambda p: p.with_columns(experiment=pl.struct("pool")),
+        lambda p: p.with_columns(experiment=pl.lit(b"a")),
+        lambda p: p.with_columns(experiment=pl.lit(2**60).cast(pl.Datetime("ms"))),
+        lambda p: p.with_columns(experiment=pl.lit(1)).clear(),
+        lambda p: p.clear(),
+        lambda p: p.with_columns(pool=pl.when(pl.int_range(pl.len()) > 5).then(1.0).otherwise(float("nan"))),
+        lambda p: p.with_columns(pool=pl.concat_list("pool")),
+        lambda p: p.with_columns(pool=pl.lit("one"), loss_champion=pl.lit(1.7e308), loss_challenger=pl.lit(1.7e308)),
+    ],
+)
+def test_what_is_no_name_and_no_loss_is_refused_by_both_gates(tmp_path, command, spoil):
+    done = run(tmp_path, spoil(pairs(n=12)), "--json", command=command)
+    assert isinstance(done.exception, InputError), done.output
+    assert done.stdout == ""
+
+
+FAR = [
+    pl.lit(2**62).cast(pl.Datetime("us", "UTC")),
+    pl.lit(2**62).cast(pl.Datetime("ms", "UTC")),
+    pl.lit(2**31 - 1, pl.Int32).cast(pl.Date),
+    pl.lit(-(2**31) + 1, pl.Int32).cast(pl.Date),
+]
+
+
+@pytest.mark.parametrize("far", FAR)
+def test_times_that_no_calendar_holds_are_refused_where_times_count(tmp_path, far):
+    frame = pairs(n=40).with_columns(matured_at=far)
+    done = run(tmp_path, frame, "--json")
+    assert isinstance(done.exception, InputError)
+    assert "40 values of 'matured_at' lie outside the years 1 to 9999" in str(done.exception)
+    alone = run(tmp_path, pairs(n=40).drop("matured_at"), "--json", command="offline")
+    assert run(tmp_path, frame, "--json", command="offline").stdout == alone.stdout
+
+
+@pytest.mark.parametrize("day", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC)])
+def test_the_first_and_the_last_hour_of_the_calendar_are_moments(tmp_path, day):
+    frame = pairs(n=40).with_columns(matured_at=pl.lit(day, pl.Datetime("us", "UTC")))
+    assert json.loads(run(tmp_path, frame, "--json").stdout)["n_pools"] == 40
+
+
+def test_the_offline_gate_never_prints_infinity(tmp_path):
+    large = pairs(n=40).with_columns(loss_champion=pl.lit(1.7e308))
+    done = run(tmp_path, large, "--json", command="offline")
+    assert isinstance(done.exception, InputError)
+    assert "Infinity" not in done.output
+
+
+def test_a_bad_loss_is_told_by_its_column_and_how_many_there_are(tmp_path):
+    spoilt = pairs(n=4_000).with_columns(loss_champion=pl.when(pl.int_range(pl.len()) < 3).then(-1.0).otherwise(1.0))
+    told = str(run(tmp_path, spoilt, command="offline").exception)
+    assert "3 of 4,000 values of 'loss_champion'" in told
+    assert "array" not in told
+
+
+def test_times_as_experiments_are_told_in_iso(tmp_path):
+    named = pairs(n=12).with_columns(experiment=pl.lit(OPEN))
+    for command in ("sequential", "offline"):
+        (told,) = json.loads(run(tmp_path, named, "--json", command=command).stdout)["experiments"]
+        assert told["experiment"] == "2024-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("command", ["sequential", "offline"])
+def test_text_of_a_file_is_shown_and_no_terminal_takes_it_for_more(tmp_path, command):
+    named = pairs(n=12).with_columns(experiment=pl.lit("[red]\x1b[31m\u202eb\nc[/red]"))
+    shown = run(tmp_path, named, command=command).stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[red]\\x1b[31m" in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--min-gain", 1), ("--min-gain", "nan"), ("--min-gain", -0.1), ("--min-pools", 1), ("--min-pools", -5)],
+)
+def test_a_rule_out_of_range_is_told_in_short_words(tmp_path, option, value):
+    error = run(tmp_path, pairs(n=4), option, value, command="offline").exception
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(option)
+    assert len(str(error)) < 80
+
+
+def test_a_budget_beyond_any_integer_is_no_end(tmp_path):
+    endless = json.loads(run(tmp_path, pairs(), "--json").stdout)
+    assert json.loads(run(tmp_path, pairs(), "--max-pools", 10**30, "--json").stdout) == endless
+
+
+def test_an_alpha_whose_bound_no_float_holds_is_wrong_use(tmp_path):
+    assert isinstance(run(tmp_path, pairs(n=5), "--alpha", 1e-310).exception, UsageError)
+    assert json.loads(run(tmp_path, pairs(n=900, gain=0.9), "--alpha", 1e-300, "--json").stdout)["bound"] == 1 / 1e-300
+
+
+@pytest.mark.parametrize("command", ["sequential", "offline"])
+def test_folders_and_pipes_are_no_files_of_pairs(tmp_path, command):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        assert isinstance(CliRunner().invoke(app, ["gate", command, str(path)]).exception, InputError)
 
 
 @pytest.mark.parametrize("command", ["sequential", "offline"])

@@ -174,6 +174,21 @@ def test_evidence_must_be_json_and_times_utc():
         a_move(WHOLE, 4, at=datetime(2020, 11, 1, tzinfo=timezone(timedelta(hours=1))))
 
 
+@pytest.mark.parametrize(("name", "most"), [("reason", 1_000), ("actor", 200)])
+def test_a_text_longer_than_anybody_reads_is_refused(name, most):
+    a_move(WHOLE, 4, **{name: "x" * most})
+    with pytest.raises(UsageError, match=f"{name} may have {most:,} characters, found {most + 1:,}"):
+        a_move(WHOLE, 4, **{name: "x" * (most + 1)})
+
+
+def test_evidence_tells_how_it_was_reached_and_what_was_lost():
+    row = dict.fromkeys(COMPARISONS.schema.names())
+    row |= {"comparison_id": "c1", "procedure": "trial", "wealth": 25.0, "wealth_needed": 20.0, "alpha": 0.05}
+    (told,) = json.loads(evidence_of(pl.DataFrame([row], schema=COMPARISONS.schema)))
+    assert (told["procedure"], told["wealth"], told["wealth_needed"], told["alpha"]) == ("trial", 25.0, 20.0, 0.05)
+    assert (told["loss_challenger"], told["loss_opponent"]) == (None, None)
+
+
 def test_evidence_keeps_the_figures_of_the_comparisons():
     row = dict.fromkeys(COMPARISONS.schema.names())
     row |= {"comparison_id": "c1", "opponent": "baseline:prior", "n_pools": 40, "gain_pct": 12.5, "is_passed": True}

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import Result
+from deltalake import write_deltalake
 from training_runs import AT, a_model, a_run, model_file
 from typer.testing import CliRunner
 
@@ -134,6 +135,81 @@ def test_evidence_that_is_not_on_record_or_says_otherwise_is_found(run, lake):
     assert found["evidence"]["state"] == "broken"
     assert "row 2: comparison 'lost'" in found["evidence"]["told"]
     assert "row 3: gain_pct of 'c1' is 99.0 here" in found["evidence"]["told"]
+
+
+def evidence_found(lake: Lake, run: Run, comparisons: pl.DataFrame, told: str, exit_code: int = 1) -> str:
+    """What an audit says of the evidence `told`, with these rows in `comparisons`."""
+    write_deltalake(lake.root / "comparisons", comparisons.to_arrow(), mode="overwrite")
+    Moves(lake, None).move(Move("pool-outcome", "promote", 2, f"{2:064x}", "gate", "because", told), at=AT)
+    said = json.loads(run("audit", "--offline", "--json", exit_code=exit_code).stdout)
+    found = {each["check"]: each for each in said}
+    assert found["evidence"]["state"] == ("broken" if exit_code else "sound")
+    return found["evidence"]["told"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_comparison_that_stands_twice_is_found_whichever_comes_first(run, lake, is_first):
+    in_charge(lake, None, Unregistered(1))
+    one = a_comparison(comparison_id="c1")
+    other = a_comparison(comparison_id="c1", gain_pct=99.0)
+    told = evidence_found(lake, run, pl.concat([one, other] if is_first else [other, one]), evidence_of(one))
+    assert "2 rows of `comparisons` call themselves 'c1'" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("opponent", "baseline:nobody"), ("procedure", "harm"), ("loss_challenger", 9.0), ("loss_opponent", 9.0),
+        ("wealth", 9.0), ("wealth_needed", 9.0), ("alpha", 0.9), ("n_pools", 9), ("is_passed", None),
+    ],
+)  # fmt: skip
+def test_every_figure_that_a_row_tells_is_compared(run, lake, name, value):
+    in_charge(lake, None, Unregistered(1))
+    one = a_comparison(comparison_id="c1", procedure="trial", wealth=25.0, wealth_needed=20.0, alpha=0.05)
+    forged = one.with_columns(pl.lit(not one["is_passed"][0] if value is None else value).alias(name)).cast(
+        dict(COMPARISONS.schema)  # type: ignore[arg-type]
+    )
+    assert f"row 2: {name} of 'c1'" in evidence_found(lake, run, forged, evidence_of(one))
+
+
+def test_a_row_that_tells_less_and_a_mean_taken_in_another_order_stay_sound(run, lake):
+    one = a_comparison(comparison_id="c1", loss_challenger=0.1 + 0.2)
+    Moves(lake, None).move(Move("pool-outcome", "promote", 1, f"{1:064x}", "gate", "because"), at=AT)
+    older = [{key: each[key] for key in ("comparison_id", "opponent", "gain_pct")} for each in one.to_dicts()]
+    again = json.loads(evidence_of(one.with_columns(loss_challenger=0.3)))
+    evidence_found(lake, run, one, json.dumps([*older, *again]), exit_code=0)
+
+
+def test_a_model_that_nobody_knows_has_no_history(run, lake):
+    in_charge(lake, None, Unregistered(1))
+    with pytest.raises(UsageError, match="nobody knows a model 'pool-outcom'; known are"):
+        run("history", "--model", "pool-outcom")
+
+
+@pytest.mark.slow
+def test_a_model_that_nobody_knows_is_not_reconciled(run, lake, registry, model_name, up):
+    with pytest.raises(UsageError, match="nobody knows a model"):
+        run("reconcile", "--model", model_name)
+    registry.register(a_run(model_name=model_name))
+    run("reconcile", "--model", model_name)
+
+
+@pytest.mark.slow
+def test_a_registry_that_lost_its_memory_is_found_though_no_row_is_missed(run, lake, registry, model_name, client, up):
+    one, two = (registry.register(a_run(seed, model_name)) for seed in (0, 1))
+    in_charge(lake, registry, one, two)
+    client.delete_registered_model_tag(model_name, "ledger_head")
+
+    def found() -> str:
+        told = json.loads(run("audit", "--json", exit_code=1).stdout)
+        return next(each["told"] for each in told if (each["check"], each["model_name"]) == ("registry", model_name))
+
+    assert found() == "the registry remembers no row, so a cut end cannot be seen"
+    rows = lake.scan(DEPLOYMENTS).sort("sequence").collect()
+    write_deltalake(lake.root / "deployments", rows.head(1).to_arrow(), mode="overwrite")
+    assert found() == "the registry remembers no row, so a cut end cannot be seen"
+    assert "remembered no row" in run("reconcile", "--model", model_name).stderr
+    run("audit")
 
 
 def test_a_row_that_breaks_a_rule_is_found_though_its_hash_is_right(run, lake):

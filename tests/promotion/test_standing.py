@@ -14,11 +14,11 @@ from pipeline.promotion.chain import verify
 from pipeline.promotion.ledger import current, next_deployment, trial_evidence
 from pipeline.promotion.rules import WORDS, why_refused
 from pipeline.promotion.standing import ALIAS_OF, ALIASES, Standing, after, standing
-from pipeline.tables import COMPARISONS, DEPLOYMENTS
+from pipeline.tables import DEPLOYMENTS
 
 AT = datetime(2020, 11, 1, tzinfo=UTC)
 NAME, OTHER = "pool-outcome", "pool-return"
-TRIAL = trial_evidence(COMPARISONS.empty(), alpha=0.05, k=1)
+TRIAL = trial_evidence("[]", alpha=0.05, k=1)
 PERSON = "person:ada"
 
 
