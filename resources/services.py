@@ -77,6 +77,7 @@ def up(settings: Settings, console: Console) -> int:
             services.start()
             services.wait_until_ready(stop)
             if not stop:
+                services.reconcile()
                 _announce(settings, console)
             died = services.watch(stop)
             if died is not None:
@@ -101,6 +102,7 @@ class _Services:
             }
         )
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
+        self._beside: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._settings.logs.mkdir(parents=True, exist_ok=True)
@@ -124,6 +126,16 @@ class _Services:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def reconcile(self) -> None:
+        """Let the registry catch up with the ledger, beside everything else: a move may have been killed half way.
+
+        Its own process, as MLflow is slow to import; what it says is in `reconcile.log`. Nothing depends on it here:
+        every training and every look at a trial does the same.
+        """
+        command = ("-m", "pipeline.cli", "promotion", "reconcile")
+        beside = {**self._environment, "MLFLOW_TRACKING_URI": self._settings.mlflow_url}
+        self._beside = _start(Service("Reconciliation", command, self._settings.logs / "reconcile.log"), beside)
+
     def watch(self, stop: list[int]) -> Service | None:
         """Wait for a signal or a death, and return the server that died."""
         while not stop:
@@ -135,6 +147,9 @@ class _Services:
 
     def stop(self, workers: Callable[[], Sequence[ProcessIdentity]]) -> None:
         """Stop who starts runs, then the runs, then the registry that they write to."""
+        if self._beside is not None and self._beside.poll() is None:
+            end([self._beside.pid], _GRACE_SECONDS)
+            self._beside.wait()
         registry = [process.pid for service, process in self._running if service.name == _REGISTRY]
         end({process.pid for _, process in self._running} - set(registry), _GRACE_SECONDS)
         # Asked only now: until the daemon was gone it could start another.

@@ -24,7 +24,7 @@ from pipeline.cli.predictions import predictions
 from pipeline.cli.promotion import promotion
 from pipeline.cli.recordings import recordings
 from pipeline.cli.sandbox import sandbox
-from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, instance_of, lake_of, out, print_json, settings_of
 from pipeline.errors import PoolcastError, UsageError
 
 app = typer.Typer(
@@ -54,17 +54,24 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        err.print(Text(f"poolcast: {error}", style="red"))
+        _tell(f"poolcast: {error}")
         sys.exit(2)
     except PoolcastError as error:
-        err.print(Text(f"poolcast: {error}", style="red"))
+        _tell(f"poolcast: {error}")
         sys.exit(1)
     except OSError as error:
-        err.print(Text(f"poolcast: {error.strerror or error}: {error.filename!r}", style="red"))
+        _tell(f"poolcast: {error.strerror or error}: {error.filename!r}")
         sys.exit(1)
     except KeyboardInterrupt:
         err.print("poolcast: stopped; what was committed stays, and the same command carries on")
         sys.exit(130)
+
+
+def _tell(message: str) -> None:
+    """An error on the screen, line by line; what a file put into it is not interpreted by the terminal."""
+    told = Text("\n").join(as_written(line) for line in message.split("\n"))
+    told.stylize("red")
+    err.print(told)
 
 
 @app.command()

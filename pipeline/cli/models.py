@@ -4,6 +4,7 @@ Belongs here: arguments and what is shown of a finished run. Stays out: training
 predictions are worth is `evaluate`, which stands here by another name.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,34 @@ def train(
     table = RichTable("what", "found", title="Training", title_justify="left")
     for name, value in told.items():
         table.add_row(name, Text(str(value)))
+    out.print(table)
+
+
+@models.command("compare")
+def compare(
+    challenger: Annotated[Path, typer.Argument(metavar="CHALLENGER.parquet", help="What one model said.")],
+    opponent: Annotated[Path, typer.Argument(metavar="OPPONENT.parquet", help="What the other said of the same rows.")],
+    min_gain: Annotated[float, typer.Option(help="The relative gain in log loss that must be exceeded.")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two files of predictions of the same rows by the offline gate, the pool being the unit.
+
+    Both hold `pool`, `time`, `horizon`, `label` and one `p_CLASS` a class, as a demo's `evaluation.parquet` does.
+    """
+    from dataclasses import asdict, replace
+
+    from pipeline.models.files import read_parquet
+    from pipeline.promotion.losses import compare_evaluations
+    from pipeline.promotion.spec import OUTCOME
+
+    done = compare_evaluations(read_parquet(challenger), read_parquet(opponent), replace(OUTCOME, min_gain=min_gain))
+    told = {name: value for name, value in asdict(done).items() if name != "digest"}
+    if as_json:
+        print_json(told)
+        return
+    table = RichTable("what", "found", title="Challenger against opponent", title_justify="left")
+    for name, value in told.items():
+        table.add_row(name, Text(f"{value:.4g}" if isinstance(value, float) else str(value)))
     out.print(table)
 
 

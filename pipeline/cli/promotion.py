@@ -126,22 +126,28 @@ def audit_command(
 
 
 @promotion.command("reconcile")
-def reconcile_command(model: Model = _OUTCOME, data_dir: DataDir = None) -> None:
-    """Make the registry's aliases agree with the ledger now, as every training does."""
+def reconcile_command(model: AnyModel = None, data_dir: DataDir = None) -> None:
+    """Make the registry's aliases agree with the ledger now, as `poolcast up` and every training do."""
     from pipeline.promotion.moves import Moves
 
     settings = settings_of(data_dir)
+    ledger = Moves(lake_of(settings), None).ledger()["model_name"]
+    models = [model] if model else sorted(set(ledger))
+    if not models:
+        out.print("Nothing has moved yet.")
+        return
     with reached(settings) as (registry, why_not):
         if registry is None:
-            raise TransientError(f"reconciled {model!r}: the registry cannot be reached: {why_not}")
+            raise TransientError(f"reconciled {models!r}: the registry cannot be reached: {why_not}")
         moves = Moves(lake_of(settings), registry)
-        pointers = registry.pointers(model)
-        if not (pointers.aliases or registry.versions(model)):
-            _require_known(model, moves.ledger()["model_name"])
-        moves.reconciled(model)
-        if pointers.aliases and pointers.ledger_head is None:
-            err.print(Text("The registry remembered no row: the ledger was taken for whole as it is.", style="yellow"))
-    out.print(f"The registry agrees with the ledger on {model}.", markup=False)
+        for name in models:
+            pointers = registry.pointers(name)
+            if not (pointers.aliases or registry.versions(name)):
+                _require_known(name, ledger)
+            moves.reconciled(name)
+            if pointers.aliases and pointers.ledger_head is None:
+                err.print(Text("The registry remembered no row: the ledger was taken for whole as it is.", "yellow"))
+            out.print(f"The registry agrees with the ledger on {name}.", markup=False)
 
 
 @promotion.command("approve")

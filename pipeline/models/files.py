@@ -76,7 +76,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: see `evaluate_file`.
     """
-    frame = _read(path)
+    frame = read_parquet(path)
     where = f"{str(path)!r}"
     classes = _classes(frame.columns, where)
     missing = [name for name in ("pool", "label") if name not in frame.columns]
@@ -154,7 +154,12 @@ def _cut(frame: pl.DataFrame, by: Sequence[str], tiers: Tiers) -> pl.DataFrame:
     return frame
 
 
-def _read(path: Path) -> pl.DataFrame:
+def read_parquet(path: Path) -> pl.DataFrame:
+    """A file as a frame.
+
+    Raises:
+        InputError: there is no such file, or it is no Parquet.
+    """
     if not path.exists():
         raise InputError(f"there is no file {str(path)!r}: name one, or run `poolcast demo` first")
     if not path.is_file():  # a folder would be read as a whole, and a pipe that nobody writes to waited for

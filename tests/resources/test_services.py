@@ -156,6 +156,7 @@ def test_after_a_crash_of_everything_the_orphan_is_failed_and_the_queue_carries_
     up.start()
     assert "Ended 1 run(s)" in up.wait_until_announced()
     assert up.status(orphan) == "FAILURE"
+    wait_for(lambda: "Nothing has moved yet" in (up.folder / "logs" / "reconcile.log").read_text(), 60)
     wait_for(lambda: up.status(queued) == "SUCCESS", 60)
     wait_for(lambda: any(run["rootRunId"] == orphan and run["status"] == "SUCCESS" for run in up.runs()), 90)
 
