@@ -137,6 +137,17 @@ def test_while_the_registry_is_down_predictions_go_on_and_the_move_is_made_after
     assert life.standing().champion.version == good  # type: ignore[union-attr]
 
 
+def test_a_champion_that_does_harm_goes_though_the_registry_is_away(life: Life) -> None:
+    _, good = promoted(life, INVERTED)
+    life.look(BEGIN + 2 * DAY + 6 * HOUR)
+    registry, away = life.registry, Registry("postgresql://localhost:1/nowhere", life.cache.parent / "nowhere")
+    life.registry = away
+    with pytest.raises(TransientError, match="registry"):  # the trial needs it; the reign does not
+        life.look(BEGIN + 7 * DAY)
+    assert life.standing().champion.version == good  # type: ignore[union-attr]
+    life.registry = registry
+
+
 def test_a_pinned_champion_stays_and_the_check_tells_what_is_wrong(life: Life) -> None:
     other, _ = promoted(life, GOOD, of=("age_hours", "reserve_usd", "a_column_that_is_gone"))
     sha256 = life.standing().champion.model_sha256  # type: ignore[union-attr]
