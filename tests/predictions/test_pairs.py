@@ -217,3 +217,11 @@ def test_what_cannot_be_paired_is_refused():
     with pytest.raises(InputError, match="several sources"):
         pairs_of(other, other, **told)
     assert paired(predictions.clear(), outcomes.clear(), WINDOW_OVER).schema == PAIRS
+
+
+def test_coverage_is_a_mean_over_pools_so_that_rich_ones_count_no_more():
+    predictions, _ = world({"rich": [(1.0, None), (2.0, None), (3.0, None)], "poor": [(1.0, None)]}, WINDOW_OVER)
+    said = predictions.filter((pl.col("model_version") == 3) | (pl.col("pool") == "rich"))
+    told = {"model_name": "pool-outcome", "since": AT}
+    assert coverage(said, 3, 4, 24, **told) == 0.5
+    assert coverage(predictions, 3, 4, 24, **told) == 1.0
