@@ -25,7 +25,7 @@ from tests.predictions.prediction_rows import (
     some_labels,
     sure_of,
 )
-from tests.predictions.test_outcomes import HELD
+from tests.predictions.test_prediction_outcomes import HELD
 
 LAST_AGE = 17.0
 

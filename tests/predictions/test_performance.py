@@ -30,7 +30,7 @@ from tests.predictions.prediction_rows import (
     some_labels,
     sure_of,
 )
-from tests.predictions.test_outcomes import HELD
+from tests.predictions.test_prediction_outcomes import HELD
 
 COUNT = partial(figures, n_bins=10)
 NOW = AT + 40 * HOUR

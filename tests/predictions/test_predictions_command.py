@@ -29,7 +29,7 @@ from tests.predictions.prediction_rows import (
     some_labels,
     sure_of,
 )
-from tests.predictions.test_outcomes import HELD
+from tests.predictions.test_prediction_outcomes import HELD
 
 HOSTILE = "[red]0x\x1b[2J\u202e[/red]"
 

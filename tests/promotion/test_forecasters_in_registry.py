@@ -27,12 +27,11 @@ def test_a_forecaster_is_loaded_as_the_very_bytes_that_were_registered(registry,
     assert registry.register(a_forecasting_run(model_name, slope=0.25)).version == 2
 
 
-def test_mlflow_scores_a_forecaster_with_pickles_forbidden(registry, client, model_name, database, monkeypatch):
+def test_mlflow_scores_a_forecaster_with_pickles_forbidden(registry, client, model_name, at_database, monkeypatch):
     import mlflow
 
     version = registry.register(a_forecasting_run(model_name))
     registry.set_alias(model_name, "champion", version.version)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     uri = f"models:/{model_name}@champion"
     signature = mlflow.models.get_model_info(uri).signature

@@ -50,13 +50,12 @@ def test_the_version_carries_tags_and_a_card_for_its_reviewer(registry, client, 
     assert run.model_sha256 in entity.description
 
 
-def test_mlflow_itself_loads_the_model_natively_with_pickles_forbidden(registry, model_name, database, monkeypatch):
+def test_mlflow_itself_loads_the_model_natively_with_pickles_forbidden(registry, model_name, at_database, monkeypatch):
     import mlflow
     import xgboost
 
     run = a_run(model_name=model_name)
     registry.register(run)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     registry.set_alias(model_name, "champion", 1)
     uri = f"models:/{model_name}@champion"
     booster = mlflow.xgboost.load_model(uri)

@@ -51,14 +51,13 @@ def test_a_version_says_its_kind_in_tags_that_give_it_back():
 
 
 @pytest.mark.slow
-def test_mlflow_scores_a_model_of_outcomes_with_pickles_forbidden(registry, model_name, database, monkeypatch):
+def test_mlflow_scores_a_model_of_outcomes_with_pickles_forbidden(registry, model_name, at_database, monkeypatch):
     import mlflow
 
     run = a_run(model_name)
     version = registry.register(run)
     loaded = registry.load(model_name, version.version, expected_sha256=run.model_sha256)
     assert (loaded.model_bytes, loaded.kind, loaded.feature_names) == (run.model_bytes, KIND, NAMES)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     model = mlflow.pyfunc.load_model(f"models:/{model_name}/{version.version}")
     rows = {"age_hours": [1.0, np.nan], "reserve_usd": [2.0, 3.0]}

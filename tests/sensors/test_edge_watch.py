@@ -33,6 +33,7 @@ def lake(tmp_path: Path) -> Lake:
 def found(lake: Lake, *, version: int = 1, opponent: str = PRIOR, is_passed: bool = True) -> None:
     row = valid_frame(COMPARISONS, n_rows=1).with_columns(
         pl.lit("harm").alias("procedure"),
+        pl.lit(NOW).alias("known_at"),
         pl.lit(NAME).alias("model_name"),
         pl.lit(version, pl.Int64).alias("challenger_version"),
         pl.lit(opponent).alias("opponent"),
