@@ -20,7 +20,7 @@ from pipeline.models.spec import TrainingSpec
 from pipeline.models.training_records import kinds_by_fold, signal_in_words
 from pipeline.models.training_set import TrainingSet, freeze
 from pipeline.promotion.registry import Registry
-from pipeline.promotion.versions import RegisteredVersion
+from pipeline.promotion.versions import RegisteredVersion, made_from
 from pipeline.provenance import code_of
 from pipeline.tables import EVALUATIONS, FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
 
@@ -112,10 +112,7 @@ def outcome_model(
 
 def trained_before(registry: Registry, frozen_set: TrainingSet) -> RegisteredVersion | None:
     """The version this set gave under this code, if there is one."""
-    for version in registry.versions(SPEC.model_name):
-        if (version.training_set_id, version.code_version) == (frozen_set.training_set_id, CODE):
-            return version
-    return None
+    return made_from(registry.versions(SPEC.model_name), frozen_set.training_set_id, CODE)
 
 
 def _card(context: dg.AssetExecutionContext, registry: Registry, version: RegisteredVersion) -> dict[str, Any]:
