@@ -103,7 +103,7 @@ class BettingSpec:
 BETTER: Final = BettingSpec(pools=(475, 3_000), shares=(0.97, 0.03))
 """Is the challenger better? Ten points of accuracy should show after a few hundred pools, almost surely after 1,000.
 The second purse is there so that one or two points show at all, after thousands."""
-HARM: Final = BettingSpec(pools=(100, 2_000), shares=(0.75, 0.25), late_share=0.15)
+HARM: Final = BettingSpec(pools=(95, 2_000), shares=(0.92, 0.08), late_share=0.08)
 """Is the model in charge worse than the one before it? A break should show after dozens of pools, late in a reign
 too."""
 
