@@ -34,8 +34,8 @@ ZERO = timedelta(0)
 EVER = timedelta(days=3650)
 """A look-back that reaches everything: for tables of things that stay, like pools."""
 NUMERIC = (
-    "deltalake", "numpy", "pandas", "pandas-ta", "polars", "polars-talib", "scikit-learn", "scipy", "ta-lib", "xgboost",
-    "xgboost-cpu",
+    "deltalake", "lightgbm", "numpy", "optuna", "pandas", "pandas-ta", "polars", "polars-talib", "scikit-learn", "scipy",
+    "ta-lib", "xgboost", "xgboost-cpu",
 )  # fmt: skip
 EXPIRED = "expired"
 """What stands in the place of a fingerprint for an hour whose rows were let go for their age."""
