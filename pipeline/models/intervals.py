@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
 from pipeline.models.metrics import AT_MOST_ONE, BINNED, Floats, Ints, from_tally
 from pipeline.models.tallies import MAX_LEVELS, tallies
@@ -161,6 +160,9 @@ def interval(
     above `ceiling`, keeps an interval that is not. Null where the figure is not defined in nearly all draws, where
     there is but one pool, and where a share is 0 or 1 in every draw: how far from it the truth lies, no draw can tell.
     """
+    # scipy ships no types, and is slow to import: the code location loads this file.
+    from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]  # noqa: PLC0415
+
     defined = draws[np.isfinite(draws)]
     if n_pools < 2 or not len(draws) or len(defined) < MIN_DEFINED_SHARE * len(draws):
         return None, None

@@ -22,8 +22,7 @@ from pipeline.models.canary_permutation import THREE_SIGMA, is_sure, standard_er
 from pipeline.models.canary_report import CanaryReport, CanaryResult, counted
 from pipeline.models.returns.segments import return_splits
 from pipeline.models.returns.spec import ReturnsSpec
-from pipeline.models.returns.targets import scored
-from pipeline.models.returns.train import feature_columns
+from pipeline.models.returns.targets import feature_columns, scored
 from pipeline.models.splits import POOL, TOKEN, Rows, Split
 
 type Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -18,8 +18,7 @@ from pipeline.errors import InputError
 from pipeline.models.content import content_id
 from pipeline.models.returns.segments import return_splits
 from pipeline.models.returns.spec import ReturnsSpec
-from pipeline.models.returns.targets import KEYS, label_end_name, return_name, scored
-from pipeline.models.returns.train import feature_columns
+from pipeline.models.returns.targets import KEYS, feature_columns, label_end_name, return_name, scored
 from pipeline.models.splits import Rows
 
 _LEARNERS: Final = ("lightgbm", "pyqlib", "torch")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from scipy import sparse  # type: ignore[import-untyped]  # scipy ships no types
 
 type Floats = np.ndarray[Any, np.dtype[np.float64]]
 type Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -135,7 +134,8 @@ def levels_of(is_positive: Sequence[bool] | Any, starts: Ints, bins: Ints, max_l
 def _class_rows(is_true: Any, score: Floats, unit: Ints, n_units: int, n_bins: int, most: int | None) -> _ClassRows:
     squared: Floats = np.bincount(unit, weights=(score - is_true) ** 2, minlength=n_units).astype(np.float64)
     if not len(score):
-        return _ClassRows(sparse.csr_array((0, n_units)), sparse.csr_array((0, n_units)), np.zeros(0, int), squared)
+        empty = _summed(np.zeros(0, int), unit, None, (0, n_units))
+        return _ClassRows(empty, empty, np.zeros(0, int), squared)
     order, starts = _sorted(score)
     bins = _bins_of_values(starts, len(score), n_bins)
     bins = np.cumsum(np.r_[0, bins[1:] != bins[:-1]])  # numbered without gaps
@@ -165,5 +165,8 @@ def _bins_of_values(starts: Ints, n: int, n_bins: int) -> Ints:
 
 def _summed(row: Ints, unit: Ints, values: Floats | None, shape: tuple[int, int]) -> Any:
     """Sparse (row, unit) sums of `values`, or counts."""
+    # scipy ships no types, and is slow to import: the code location loads this file.
+    from scipy import sparse  # type: ignore[import-untyped]  # noqa: PLC0415
+
     data = np.ones(len(row)) if values is None else values
     return sparse.coo_array((data, (row.astype(np.int32), unit.astype(np.int32))), shape=shape).tocsr()

@@ -125,3 +125,9 @@ def _as_of(decisions: pl.DataFrame, traded: pl.DataFrame, after: timedelta) -> p
         traded, on="known_at", by="instrument", strategy="backward", check_sortedness=False
     )
     return found.sort("row")["close"].cast(pl.Float64)
+
+
+def feature_columns(rows: pl.DataFrame, spec: ReturnsSpec) -> tuple[str, ...]:
+    """The columns of rows that are features, in their order."""
+    others = {*KEYS, *(name for h in spec.horizons_hours for name in (return_name(h), label_end_name(h)))}
+    return tuple(name for name in rows.columns if name not in others)

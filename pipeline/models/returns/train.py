@@ -22,7 +22,7 @@ from pipeline.models.returns.plots import ic_by_day, importance_plot, quantile_r
 from pipeline.models.returns.portable import ReturnModel
 from pipeline.models.returns.qlib_session import Tracking, record, recorded, start_qlib
 from pipeline.models.returns.spec import LAST_BLOCK, MODEL, ReturnsSpec
-from pipeline.models.returns.targets import KEYS, label_end_name, return_name, scored
+from pipeline.models.returns.targets import KEYS, feature_columns, label_end_name, return_name, scored
 from pipeline.models.returns.walk import NONE, Walked, walk
 
 __all__ = ["Figure", "Tracking", "TrainedReturns", "train_returns"]
@@ -127,12 +127,6 @@ def train_returns(
     _keep(trained, tracking)
     progress("done", 1.0)
     return trained
-
-
-def feature_columns(rows: pl.DataFrame, spec: ReturnsSpec) -> tuple[str, ...]:
-    """The columns of rows that are features, in their order."""
-    others = {*KEYS, *(name for h in spec.horizons_hours for name in (return_name(h), label_end_name(h)))}
-    return tuple(name for name in rows.columns if name not in others)
 
 
 def _check(rows: pl.DataFrame, source: str, spec: ReturnsSpec) -> None:

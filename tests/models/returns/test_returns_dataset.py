@@ -12,8 +12,7 @@ from pipeline.models.returns.processors import fit_scale
 from pipeline.models.returns.qlib_session import start_qlib
 from pipeline.models.returns.sequences import sequences
 from pipeline.models.returns.spec import ReturnsSpec
-from pipeline.models.returns.targets import scored
-from pipeline.models.returns.train import feature_columns
+from pipeline.models.returns.targets import feature_columns, scored
 from pipeline.models.splits import Split, last_block, walk_forward
 
 pytestmark = pytest.mark.slow

@@ -27,8 +27,7 @@ from pipeline.models.returns.portable import HorizonModel, ReturnModel, load_ret
 from pipeline.models.returns.portable_checks import sealed
 from pipeline.models.returns.qlib_session import start_qlib
 from pipeline.models.returns.spec import EnsembleSpec, ReturnsSpec, TreeSpec
-from pipeline.models.returns.targets import scored
-from pipeline.models.returns.train import feature_columns
+from pipeline.models.returns.targets import feature_columns, scored
 from pipeline.models.splits import last_block
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from pipeline.models.returns.kinds import competing, fit_member
 from pipeline.models.returns.portable import HorizonModel, load_returns
 from pipeline.models.returns.qlib_session import start_qlib
 from pipeline.models.returns.spec import KINDS, ReturnsSpec, TransformerSpec
-from pipeline.models.returns.targets import scored
-from pipeline.models.returns.train import feature_columns, train_returns
+from pipeline.models.returns.targets import feature_columns, scored
+from pipeline.models.returns.train import train_returns
 from pipeline.models.splits import last_block
 
 pytestmark = [
