@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.aside import admitted, put_aside_in
 from assets.metadata import Seen
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import UsageError
@@ -84,11 +85,15 @@ def refreshed(
 ) -> dg.MaterializeResult[Any]:
     """Bring the run's hours of the recipe's table up to date, and say what was done in metadata and log.
 
-    What was seen of the rows (nulls, a preview) is told with the last hour of the run. `piece` is how much is computed
-    and committed at once.
+    Rows that break what their table says are put aside before the others are written (`assets.aside`). What was seen
+    of the rows (nulls, a preview) is told with the last hour of the run. `piece` is how much is computed and committed
+    at once.
     """
-    span = Span(*context.partition_time_window)
-    seen = Seen(table(recipe.table))
+    span, target = Span(*context.partition_time_window), table(recipe.table)
+    seen = Seen(target)
+
+    def sound(part: Span) -> pl.DataFrame:
+        return admitted(lake, target, compute(part), part)
 
     def progress(done: Span, rows: pl.DataFrame) -> None:
         seen.add(rows)
@@ -98,7 +103,7 @@ def refreshed(
             f"{recipe.table}: {rows.height:,} rows for {done.start:%Y-%m-%d %H:%M} to {done.end:%Y-%m-%d %H:%M}"
         )
 
-    done = refresh(lake, recipe, span, compute, progress=progress, piece=piece)
+    done = refresh(lake, recipe, span, sound, progress=progress, piece=piece)
     context.log.info(
         f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
     )
@@ -110,6 +115,7 @@ def refreshed(
             "rows_in_the_hours_asked_for": done.n_rows,
             "hours_computed": done.n_hours_computed,
             "hours_unchanged": done.n_hours_unchanged,
+            "put_aside": put_aside_in(lake, target, span).height,
         }
     )
 

@@ -28,15 +28,19 @@ import polars as pl
 from pipeline.calendars import DAY, HOUR, Span, ceil, floor, spans_of
 from pipeline.errors import UsageError
 from pipeline.lake import Lake, disk
-from pipeline.tables import PARTITIONS, Table, table
+from pipeline.tables import PARTITIONS, RELEASES, Table, table
 
 ZERO = timedelta(0)
 EVER = timedelta(days=3650)
 """A look-back that reaches everything: for tables of things that stay, like pools."""
 NUMERIC = (
-    "deltalake", "lightgbm", "numpy", "optuna", "pandas", "pandas-ta", "polars", "polars-talib", "scikit-learn", "scipy",
-    "ta-lib", "xgboost", "xgboost-cpu",
+    "deltalake", "lightgbm", "numpy", "optuna", "pandas", "pandas-ta", "polars", "polars-talib", "scikit-learn",
+    "scipy", "ta-lib", "xgboost", "xgboost-cpu",
 )  # fmt: skip
+JUDGING = (
+    "aside", "bands", "keys", "meaning", "of_derived", "of_observed", "of_served", "rule", "tolerance", "triage",
+)  # fmt: skip
+"""Modules of the expectations that decide which rows are written."""
 EXPIRED = "expired"
 """What stands in the place of a fingerprint for an hour whose rows were let go for their age."""
 VOID = "void"
@@ -217,18 +221,40 @@ def _frozen(lake: Lake, recipe: Recipe, hours: Sequence[datetime]) -> set[dateti
 
 
 def fingerprints(lake: Lake, recipe: Recipe, span: Span) -> dict[datetime, str]:
-    """For each hour of `span`, the hash of everything its rows would be computed from."""
+    """For each hour of `span`, the hash of everything its rows would be computed from and judged by.
+
+    What a person lets out of the quarantine makes its hour stale, and no other.
+    """
     hours = list(span.hours())
+    released = _released(lake, recipe.table, span)
     sums = [_input_sums(lake, source, hours) for source in recipe.inputs] if hours else []
     prints = {}
     for i, hour in enumerate(hours):
         parts = [
             recipe.code,
+            _judging(),
             recipe.depends_on(hour),
+            *released.get(hour, ()),
             *(f"{s.table}={int(v[i])}" for s, v in zip(recipe.inputs, sums, strict=True)),
         ]
         prints[hour] = hashlib.sha256("|".join(parts).encode()).hexdigest()
     return prints
+
+
+@cache
+def _judging() -> str:
+    """SHA-256 over what parts sound rows from broken ones before they are written."""
+    folder = Path(__file__).parent / "expectations"
+    told = [(folder / f"{name}.py").read_bytes() for name in JUDGING]
+    return hashlib.sha256(b"\0".join(told)).hexdigest()
+
+
+def _released(lake: Lake, name: str, span: Span) -> dict[datetime, list[str]]:
+    """The records that a person let into the table, by hour, in an order that does not depend on who came first."""
+    inside = pl.col("event_time").is_between(span.start, span.end, closed="left")
+    rows = lake.scan(RELEASES).filter(pl.col("table_name") == name, inside)
+    by_hour = rows.group_by(pl.col("event_time").dt.truncate("1h")).agg(pl.col("record_id").sort())
+    return dict(by_hour.collect().iter_rows())
 
 
 def record(lake: Lake, target: Table, rows: pl.DataFrame, prints: Mapping[datetime, str]) -> None:

@@ -3,14 +3,13 @@
 `valid_frame` fills any table with rows that its expectation suite accepts; a test then changes what it is about.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 
 import numpy as np
 import polars as pl
 
-from pipeline.tables import OUTCOMES, POOL_KEY, WINDOWS_MINUTES, Column, Table
+from pipeline.tables import OUTCOMES, POOL_KEY, Column, Table
+from tests.mended_rows import MENDED
 
 START = datetime(2020, 9, 8, 18, tzinfo=UTC)
 STEP = timedelta(minutes=5)
@@ -39,7 +38,7 @@ def valid_frame(table: Table, n_rows: int = 10, seed: int = 0) -> pl.DataFrame:
     """
     rng = np.random.default_rng(seed)
     frame = pl.DataFrame([_series(c, table, n_rows, rng) for c in table.columns], schema=table.schema)
-    mended = _MENDED.get(table.name, lambda f: f)(_probabilities(frame))
+    mended = MENDED.get(table.name, lambda f: f)(_probabilities(frame))
     if n_rows < 2:
         return mended.select(table.schema.names())
     is_last = pl.int_range(pl.len()) == n_rows - 1
@@ -80,73 +79,3 @@ def _probabilities(frame: pl.DataFrame) -> pl.DataFrame:
     if not set(names) <= set(frame.columns):
         return frame
     return frame.with_columns(pl.col(names) / pl.sum_horizontal(names))
-
-
-def _sorted_columns(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """Each row's values of these columns in ascending order."""
-    ordered = pl.concat_list(names).list.sort()
-    return lambda frame: frame.with_columns(ordered.list.get(i).alias(name) for i, name in enumerate(names))
-
-
-def _nested_windows(frame: pl.DataFrame) -> pl.DataFrame:
-    windows = sorted(WINDOWS_MINUTES, key=WINDOWS_MINUTES.__getitem__)
-    for prefix, suffix in (("volume", "_usd"), ("n_buys", ""), ("n_sells", "")):
-        frame = _sorted_columns(*(f"{prefix}_{w}{suffix}" for w in windows))(frame)
-    return frame
-
-
-def _each(*mend: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """All of them, one after the other."""
-    return lambda frame: reduce(lambda mended, one: one(mended), mend, frame)
-
-
-def _statuses(frame: pl.DataFrame) -> pl.DataFrame:
-    """The last row is left pending, so that it may be null wherever a label may."""
-    is_last = pl.int_range(pl.len()) == pl.len() - 1
-    status = pl.when(is_last & (pl.len() > 1)).then(pl.lit("pending")).otherwise(pl.col("status"))
-    return _sorted_columns("return_trough_pct", "return_end_pct", "return_peak_pct")(
-        frame.with_columns(status=status)
-        .with_columns(
-            pl.when(pl.col("status") == "labelled").then(pl.col("outcome", "label_known_at")).name.keep(),
-            censor_reason=pl.when(pl.col("status") == "censored").then(pl.col("censor_reason")),
-        )
-        .with_columns(rug_kind=pl.when(pl.col("outcome") == "RUG").then(pl.col("rug_kind")))
-    )
-
-
-def _market_statuses(frame: pl.DataFrame) -> pl.DataFrame:
-    """The last row is left pending; each value fits its kind."""
-    is_last = pl.int_range(pl.len()) == pl.len() - 1
-    status = pl.when(is_last & (pl.len() > 1)).then(pl.lit("pending")).otherwise(pl.col("status"))
-    value = pl.when(pl.col("kind") == "regime").then(pl.lit("bear")).otherwise(pl.lit("none"))
-    labelled = pl.col("status") == "labelled"
-    return frame.with_columns(status=status).with_columns(
-        value=pl.when(labelled).then(value),
-        label_known_at=pl.when(labelled).then("label_known_at"),
-        censor_reason=pl.when(pl.col("status") == "censored").then("censor_reason"),
-    )
-
-
-def _judged(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each value fits its status; everything was joined after it was known."""
-    known = ("outcome", "p_outcome", "log_loss", "is_correct", "label_known_at", "path_known_at")
-    return frame.with_columns(
-        pl.when(pl.col("status") == "labelled").then(pl.col(known)).name.keep(),
-        censor_reason=pl.when(pl.col("status") == "censored").then("censor_reason"),
-        known_at=pl.col("event_time") + timedelta(days=3),
-    )
-
-
-_MENDED: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
-    "candles": _each(
-        _sorted_columns("low", "open", "close", "high"), _sorted_columns("quote_reserve_low", "quote_reserve_close")
-    ),
-    "raw_candles": _sorted_columns("low", "high"),
-    "collections": _each(_sorted_columns("n_found_late", "n_found"), _sorted_columns("n_observed_late", "n_observed")),
-    "snapshots": _nested_windows,
-    "labels": _statuses,
-    "market_labels": _market_statuses,
-    "outcomes": _judged,
-    "figures": _sorted_columns("low", "value", "high"),
-    "comparisons": _sorted_columns("gain_low_pct", "gain_pct", "gain_high_pct"),
-}

@@ -1,44 +1,46 @@
-"""What a row must mean beyond what its single columns may hold.
+"""Everything a table's rows must hold to, as Polars expressions with their words.
 
-Belongs here: rules between columns, as Polars expressions with their words. Stays out: bounds, nulls and value
-sets of one column (the table's spec says those) and how a rule is judged (`suites`, `verdict`).
+Belongs here: the rules of one column, made from its spec, and the rules that follow from a spec for every table that
+has the columns. Stays out: rules that only one table has (`of_observed`, `of_derived`, `of_served`) and how a rule is
+judged (`suites`, `verdict`, `triage`).
 
-Most rules follow from a spec, for every table that has the columns; `_OF_TABLE` holds those that only
-one table has. A rule is true where it holds, false where it is broken, null where it does not apply.
+Suites, verdicts and the quarantine are all made from these rules, so what a row must be is written once. Where a rule
+is a warning, it says so where it is made: things that others told, and that do us no harm if they are wrong.
 """
 
-from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import pairwise
+from functools import cache
 from typing import Final
 
 import polars as pl
 
-from pipeline.tables import OUTCOMES, WINDOWS_MINUTES, Table
+from pipeline.expectations.bands import BANDS, OutcomeBands
+from pipeline.expectations.of_derived import derived
+from pipeline.expectations.of_observed import OBSERVED
+from pipeline.expectations.of_served import served
+from pipeline.expectations.rule import Rule, ordered
+from pipeline.tables import OUTCOMES, Column, Table
 
-_SLACK: Final = 1e-9
-"""Relative; sums of floats over nested windows are made in different orders."""
-
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule: its words, the columns it speaks of, and where it holds."""
-
-    words: str
-    columns: tuple[str, ...]
-    holds: pl.Expr = field(compare=False, repr=False)
+_PROBABILITIES: Final = tuple(f"p_{outcome}" for outcome in OUTCOMES)
 
 
-def rules_of(table: Table) -> tuple[Rule, ...]:
-    """Every rule of the table that speaks of one row; that the key is unique speaks of all and is not among them.
+def rules_of(table: Table, bands: OutcomeBands = BANDS) -> tuple[Rule, ...]:
+    """Every rule of the table between columns of one row, and of every real number that it is one.
 
     >>> from pipeline.tables import CANDLES
-    >>> [rule.words for rule in rules_of(CANDLES)][-1]
-    'quote_reserve_low <= quote_reserve_close'
+    >>> [rule.words for rule in rules_of(CANDLES)][-2:]
+    ["event_time is a bar's start", "known_at is not before the bar's end"]
     """
-    return (*_finite(table), *_known_after(table), *_probabilities(table), *_OF_TABLE.get(table.name, ()))
+    return tuple(rule for rule in _all_rules(table, bands) if rule.kind != "frame")
+
+
+def frame_rules(table: Table, bands: OutcomeBands = BANDS) -> tuple[Rule, ...]:
+    """The rules that speak of all rows together, beside the one that the key is unique."""
+    return tuple(rule for rule in _all_rules(table, bands) if rule.kind == "frame")
+
+
+def column_rules(table: Table) -> tuple[Rule, ...]:
+    """What each column's spec says of its values: never missing, within its bounds, one of its values."""
+    return tuple(rule for column in table.columns for rule in _of_column(column))
 
 
 def key_words(table: Table) -> str:
@@ -46,128 +48,58 @@ def key_words(table: Table) -> str:
     return f"({', '.join(table.key)}) is unique"
 
 
+@cache
+def _all_rules(table: Table, bands: OutcomeBands) -> tuple[Rule, ...]:
+    own = {**OBSERVED, **derived(bands), **served(bands)}.get(table.name, ())
+    general = (*_finite(table), *_known_after(table), *_probabilities(table))
+    said = {rule.words for rule in general}
+    return (*general, *(rule for rule in own if rule.words not in said))
+
+
+def _of_column(column: Column) -> list[Rule]:
+    name, value, found = (column.name,), pl.col(column.name), []
+    if not column.nullable:
+        found.append(Rule("is never missing", name, value.is_not_null(), kind="missing"))
+    if column.minimum is not None or column.maximum is not None:
+        low = True if column.minimum is None else value >= column.minimum
+        high = True if column.maximum is None else value <= column.maximum
+        # What is no number lies within no bounds and outside of none; another rule speaks of it.
+        number = pl.when(value.is_not_nan()) if column.dtype.is_float() else pl.when(pl.lit(value=True))
+        found.append(Rule(bounds_words(column), name, number.then(pl.lit(value=True) & low & high), kind="bounds"))
+    if column.values is not None:
+        words = f"is one of {', '.join(column.values)}"
+        found.append(Rule(words, name, value.is_in(list(column.values)), kind="values"))
+    return found
+
+
+def bounds_words(column: Column) -> str:
+    """A column's bounds, in words and in its unit."""
+    unit = "" if column.unit in ("", "1") else f" {column.unit}"
+    if column.maximum is None:
+        return f"is at least {column.minimum:g}{unit}"
+    if column.minimum is None:
+        return f"is at most {column.maximum:g}{unit}"
+    return f"is between {column.minimum:g} and {column.maximum:g}{unit}"
+
+
 def _finite(table: Table) -> tuple[Rule, ...]:
     return tuple(
-        Rule(f"{c.name} is a finite number or missing", (c.name,), pl.col(c.name).is_finite())
+        Rule(f"{c.name} is a finite number or missing", (c.name,), pl.col(c.name).is_finite(), kind="finite")
         for c in table.columns
         if c.dtype.is_float()
     )
 
 
 def _known_after(table: Table) -> tuple[Rule, ...]:
+    """What we know, we learned when it was true or later."""
     names = table.schema.names()
     true_since = "event_time" if "event_time" in names else "created_at"
-    both = table.as_of != true_since and table.as_of in names and true_since in names
-    return (_ordered(true_since, table.as_of),) if both else ()
+    learned = [name for name in dict.fromkeys((table.as_of, "known_at")) if name in names and name != true_since]
+    return tuple(ordered(true_since, name) for name in learned) if true_since in names else ()
 
 
 def _probabilities(table: Table) -> tuple[Rule, ...]:
-    columns = tuple(f"p_{outcome}" for outcome in OUTCOMES)
-    if not set(columns) <= set(table.schema.names()):
+    if not set(_PROBABILITIES) <= set(table.schema.names()):
         return ()
-    total = pl.sum_horizontal(columns, ignore_nulls=False)
-    return (Rule("the probabilities sum to one within 1e-6", columns, (total - 1).abs() <= 1e-6),)
-
-
-def _ordered(low: str, high: str, slack: float = 0.0) -> Rule:
-    upper = pl.col(high) * (1 + slack) if slack else pl.col(high)
-    return Rule(f"{low} <= {high}", (low, high), pl.col(low) <= upper)
-
-
-def _iff(column: str, words: str, condition: pl.Expr, of: str) -> Rule:
-    return Rule(f"{column} is set if and only if {words}", (column, of), pl.col(column).is_not_null() == condition)
-
-
-def _only(column: str, status: str) -> Rule:
-    words = f"{column} is set only where status is {status}"
-    return Rule(words, (column, "status"), pl.col(column).is_null() | (pl.col("status") == status))
-
-
-def _together(column: str, other: str) -> Rule:
-    return _iff(column, f"{other} is", pl.col(other).is_not_null(), other)
-
-
-def _nested(prefix: str, suffix: str, slack: float = 0.0) -> tuple[Rule, ...]:
-    windows = sorted(WINDOWS_MINUTES, key=WINDOWS_MINUTES.__getitem__)
-    return tuple(_ordered(f"{prefix}_{a}{suffix}", f"{prefix}_{b}{suffix}", slack) for a, b in pairwise(windows))
-
-
-_BAR: Final = (
-    _ordered("low", "high"),
-    _ordered("open", "high"),
-    _ordered("close", "high"),
-    _ordered("low", "open"),
-    _ordered("low", "close"),
-)
-
-_OF_TABLE: Final[dict[str, tuple[Rule, ...]]] = {
-    "answers": (_ordered("asked_at", "event_time"),),
-    "raw_pools": (
-        # The clock of the chain and ours may differ by a little, never by more.
-        Rule(
-            "created_at <= event_time + 5 min",
-            ("created_at", "event_time"),
-            pl.col("created_at") <= pl.col("event_time") + _CLOCKS_DIFFER,
-        ),
-    ),
-    # As told: the API's open is the close of the bar before and may lie outside. `told_candles` judges the rest.
-    "raw_candles": (_ordered("low", "high"),),
-    "collections": (
-        _ordered("births_from", "births_until"),
-        _ordered("n_found_late", "n_found"),
-        _ordered("n_observed_late", "n_observed"),
-    ),
-    "reserves": (_together("base_reserve_before", "quote_reserve_before"),),
-    "candles": (*_BAR, _together("n_buys", "n_sells"), _ordered("quote_reserve_low", "quote_reserve_close")),
-    "snapshots": (
-        _ordered("created_at", "event_time"),
-        _ordered("observed_at", "event_time"),
-        *_nested("volume", "_usd", _SLACK),
-        *_nested("n_buys", ""),
-        *_nested("n_sells", ""),
-    ),
-    "labels": (
-        _iff("outcome", "status is labelled", pl.col("status") == "labelled", "status"),
-        _iff("censor_reason", "status is censored", pl.col("status") == "censored", "status"),
-        _ordered("return_trough_pct", "return_peak_pct"),
-        _iff("rug_kind", "the outcome is RUG", (pl.col("outcome") == "RUG").fill_null(value=False), "outcome"),
-        _ordered("event_time", "executable_entry_at"),
-        _iff("label_known_at", "status is labelled", pl.col("status") == "labelled", "status"),
-        _together("executable_entry_at", "return_executable_pct"),
-        _together("path_known_at", "return_end_pct"),
-        _ordered("label_known_at", "path_known_at"),
-        Rule(
-            "average_uniqueness is above zero",
-            ("average_uniqueness",),
-            pl.col("average_uniqueness") > 0,
-        ),
-    ),
-    "market_labels": (
-        _iff("value", "status is labelled", pl.col("status") == "labelled", "status"),
-        _iff("censor_reason", "status is censored", pl.col("status") == "censored", "status"),
-        _iff("label_known_at", "status is labelled", pl.col("status") == "labelled", "status"),
-        Rule(
-            "a regime is bull, bear or sideways, a rotation into_base, into_pools or none",
-            ("kind", "value"),
-            (pl.col("kind") == "regime") == pl.col("value").is_in(["bull", "bear", "sideways"]),
-        ),
-    ),
-    "bin_exports": (_ordered("first_time", "last_time"),),
-    "training_sets": (_ordered("first_time", "last_time"),),
-    "outcomes": (
-        _only("outcome", "labelled"),
-        _only("censor_reason", "censored"),
-        _together("label_known_at", "outcome"),
-        _together("log_loss", "outcome"),
-        _ordered("event_time", "predicted_at"),
-        _ordered("predicted_at", "known_at"),
-        _ordered("label_known_at", "known_at"),
-        Rule(
-            "evidence was said before its outcome was known",
-            ("predicted_at", "label_known_at", "is_evidence"),
-            ~pl.col("is_evidence") | (pl.col("predicted_at") < pl.col("label_known_at")),
-        ),
-    ),
-    "figures": (_ordered("low", "high"),),
-    "comparisons": (_ordered("gain_low_pct", "gain_high_pct"),),
-}
+    total = pl.sum_horizontal(_PROBABILITIES, ignore_nulls=False)
+    return (Rule("the probabilities sum to one within 1e-6", _PROBABILITIES, (total - 1).abs() <= 1e-6),)

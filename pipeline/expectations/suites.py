@@ -5,8 +5,8 @@ themselves (`meaning`) and running a suite (`verdict`).
 
 Each expectation is asked of one of two batches, and says which in its meta:
 
-    schema   one row; each column of the frame holds the name of its own Polars dtype. So a dtype is compared
-             exactly, time zone and all, which a pandas frame could not tell
+    schema   one row a column of the frame: its name, and its Polars dtype. So a dtype is compared exactly, time zone
+             and all, which a pandas frame could not tell
     rows     the rows; beside the table's columns, one boolean column for each rule, named by the rule's words
 
 Great Expectations takes six seconds to import, so it is imported where it is used, by `load_great_expectations`.
@@ -15,13 +15,22 @@ Great Expectations takes six seconds to import, so it is imported where it is us
 import os
 import warnings
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.expectations.meaning import key_words, rules_of
-from pipeline.tables import Column, Table
+import polars as pl
+
+from pipeline.expectations.bands import BANDS, OutcomeBands
+from pipeline.expectations.meaning import column_rules, frame_rules, key_words, rules_of
+from pipeline.expectations.rule import Rule, Severity
+from pipeline.tables import Table
 
 if TYPE_CHECKING:
     import great_expectations as gx
+
+
+COLUMNS: Final = "column"
+DTYPES: Final = "dtype"
+COLUMNS_WORDS: Final = "the columns are exactly"
 
 
 def load_great_expectations() -> ModuleType:
@@ -35,29 +44,49 @@ def load_great_expectations() -> ModuleType:
     return great_expectations
 
 
-def suite_for(table: Table) -> "gx.ExpectationSuite":
+def suite_for(table: Table, bands: OutcomeBands = BANDS) -> "gx.ExpectationSuite":
     """The suite of the table: exact columns and dtypes, nulls, bounds, value sets, the key, the rules between columns.
 
-    Each expectation's meta holds `batch` (see the module's head), `words` and `columns`.
+    Each expectation's meta holds `batch` (see the module's head), `words`, `columns` and `severity`.
     """
-    expectations = [*_of_schema(table), *(e for c in table.columns for e in _of_column(c)), *_of_rules(table)]
+    expectations = [
+        *_of_schema(table),
+        *(_of_column(table, rule) for rule in column_rules(table)),
+        *(
+            _of_rule(rule.words, rule.columns, rule.severity)
+            for rule in (*rules_of(table, bands), *_of_frames(table, bands))
+        ),
+    ]
     suite: gx.ExpectationSuite = load_great_expectations().ExpectationSuite(name=table.name, expectations=expectations)
     return suite
+
+
+def _of_frames(table: Table, bands: OutcomeBands) -> tuple[Rule, ...]:
+    key = Rule(key_words(table), table.key, pl.lit(value=True), kind="frame")
+    return (key, *frame_rules(table, bands))
 
 
 def _of_schema(table: Table) -> list[Any]:
     gxe = load_great_expectations().expectations
     names = table.schema.names()
-    meta = {"batch": "schema", "words": f"the columns are exactly {', '.join(names)}", "columns": []}
-    columns = gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True, meta=meta)
-    return [columns, *(_dtype(c) for c in table.columns)]
+    columns = {"batch": "schema", "words": f"{COLUMNS_WORDS} {', '.join(names)}", "columns": [], "severity": "blocking"}
+    dtypes = {"batch": "schema", "words": "every column is of its dtype", "columns": [], "severity": "blocking"}
+    told = [dtype_words(name, dtype) for name, dtype in table.schema.items()]
+    return [
+        gxe.ExpectColumnDistinctValuesToEqualSet(column=COLUMNS, value_set=names, meta=columns),
+        gxe.ExpectColumnValuesToBeInSet(column=DTYPES, value_set=told, meta=dtypes),
+    ]
 
 
-def _dtype(column: Column) -> Any:
-    gxe = load_great_expectations().expectations
-    name = dtype_name(column.dtype)
-    meta = {"batch": "schema", "words": f"is of dtype {name}", "columns": [column.name]}
-    return gxe.ExpectColumnValuesToBeInSet(column=column.name, value_set=[name], meta=meta)
+def schema_rows(table: Table, schema: pl.Schema) -> dict[str, list[str | None]]:
+    """The `schema` batch of a frame: its columns, and the dtypes of those that the table knows."""
+    told = [dtype_words(name, dtype) if name in table.schema else None for name, dtype in schema.items()]
+    return {COLUMNS: [*schema.names()], DTYPES: told}
+
+
+def dtype_words(name: str, dtype: object) -> str:
+    """A column's dtype, in words."""
+    return f"{name} is of dtype {dtype_name(dtype)}"
 
 
 def dtype_name(dtype: object) -> str:
@@ -65,40 +94,21 @@ def dtype_name(dtype: object) -> str:
     return str(dtype() if isinstance(dtype, type) else dtype)
 
 
-def _of_column(column: Column) -> list[Any]:
+def _of_column(table: Table, rule: Rule) -> Any:
     gxe = load_great_expectations().expectations
-    found: list[Any] = []
-    if not column.nullable:
-        found.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, meta=_meta(column, "is never missing")))
-    if column.minimum is not None or column.maximum is not None:
+    column, meta = table.column(rule.columns[0]), _meta(rule.words, rule.columns, rule.severity)
+    if rule.kind == "missing":
+        return gxe.ExpectColumnValuesToNotBeNull(column=column.name, meta=meta)
+    if rule.kind == "bounds":
         bounds = {"min_value": column.minimum, "max_value": column.maximum}
-        words = _bounds_words(column)
-        found.append(gxe.ExpectColumnValuesToBeBetween(column=column.name, **bounds, meta=_meta(column, words)))
-    if column.values is not None:
-        meta = _meta(column, f"is one of {', '.join(column.values)}")
-        found.append(gxe.ExpectColumnValuesToBeInSet(column=column.name, value_set=list(column.values), meta=meta))
-    return found
+        return gxe.ExpectColumnValuesToBeBetween(column=column.name, **bounds, meta=meta)
+    return gxe.ExpectColumnValuesToBeInSet(column=column.name, value_set=list(column.values or ()), meta=meta)
 
 
-def _bounds_words(column: Column) -> str:
-    unit = "" if column.unit in ("", "1") else f" {column.unit}"
-    if column.maximum is None:
-        return f"is at least {column.minimum:g}{unit}"
-    if column.minimum is None:
-        return f"is at most {column.maximum:g}{unit}"
-    return f"is between {column.minimum:g} and {column.maximum:g}{unit}"
-
-
-def _of_rules(table: Table) -> list[Any]:
+def _of_rule(words: str, columns: tuple[str, ...], severity: Severity) -> Any:
     gxe = load_great_expectations().expectations
-    rules = [(rule.words, rule.columns) for rule in rules_of(table)] + [(key_words(table), table.key)]
-    return [
-        gxe.ExpectColumnValuesToBeInSet(
-            column=words, value_set=[True], meta={"batch": "rows", "words": words, "columns": list(columns)}
-        )
-        for words, columns in rules
-    ]
+    return gxe.ExpectColumnValuesToBeInSet(column=words, value_set=[True], meta=_meta(words, columns, severity))
 
 
-def _meta(column: Column, words: str) -> dict[str, object]:
-    return {"batch": "rows", "words": words, "columns": [column.name]}
+def _meta(words: str, columns: tuple[str, ...], severity: Severity) -> dict[str, object]:
+    return {"batch": "rows", "words": words, "columns": list(columns), "severity": severity}

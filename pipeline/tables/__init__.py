@@ -11,6 +11,7 @@ learned it, and a table's `as_of` column is what a reader must compare with the 
 from typing import Final
 
 from pipeline.errors import UsageError
+from pipeline.tables.alerted import ALERT_ACKS, ALERT_DELIVERIES, ALERTS, SEVERITIES
 from pipeline.tables.columns import (
     EVENT_TIME,
     HORIZONS_HOURS,
@@ -38,6 +39,7 @@ from pipeline.tables.decided import (
     RETURN_FIGURES,
     TRAINING_SETS,
 )
+from pipeline.tables.drifted import DRIFT_KINDS, DRIFT_REPORTS
 from pipeline.tables.featured import (
     BAR_MINUTES,
     EXTRA_COLUMNS,
@@ -58,11 +60,13 @@ from pipeline.tables.observed import (
     QUARANTINE,
     RAW_CANDLES,
     RAW_POOLS,
+    RELEASES,
     RESERVES,
     SNAPSHOTS,
     TOKENS,
     TRADES,
 )
+from pipeline.tables.rated import QUALITY_PARTS, QUALITY_REPORTS
 from pipeline.tables.served import (
     PERFORMANCE_REPORTS,
     PREDICTION_OUTCOMES,
@@ -77,9 +81,11 @@ TABLES: Final = {
     t.name: t
     for t in (
         ANSWERS, COLLECTIONS, RAW_POOLS, RESERVES, POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, QUARANTINE,
-        SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS, MARKET_LABELS, BIN_EXPORTS, TRAINING_SETS, EVALUATIONS,
+        RELEASES, SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS, MARKET_LABELS, BIN_EXPORTS, TRAINING_SETS,
+        EVALUATIONS,
         FIGURES, RETURN_DATASETS, RETURN_EVALUATIONS, RETURN_FIGURES, PREDICTIONS, UNSCORED,
-        PREDICTION_OUTCOMES, PERFORMANCE_REPORTS, COMPARISONS, DEPLOYMENTS, PARTITIONS,
+        PREDICTION_OUTCOMES, PERFORMANCE_REPORTS, DRIFT_REPORTS, QUALITY_REPORTS, COMPARISONS,
+        DEPLOYMENTS, ALERTS, ALERT_DELIVERIES, ALERT_ACKS, PARTITIONS,
     )
 }  # fmt: skip
 
@@ -96,6 +102,9 @@ def table(name: str) -> Table:
 
 
 __all__ = [
+    "ALERTS",
+    "ALERT_ACKS",
+    "ALERT_DELIVERIES",
     "ANSWERS",
     "API_WINDOWS",
     "BAR_MINUTES",
@@ -105,6 +114,8 @@ __all__ = [
     "COLLECTIONS",
     "COMPARISONS",
     "DEPLOYMENTS",
+    "DRIFT_KINDS",
+    "DRIFT_REPORTS",
     "ENDPOINTS",
     "EVALUATIONS",
     "EVENT_TIME",
@@ -129,14 +140,18 @@ __all__ = [
     "POOL_TIME_KEY",
     "PREDICTIONS",
     "PREDICTION_OUTCOMES",
+    "QUALITY_PARTS",
+    "QUALITY_REPORTS",
     "QUARANTINE",
     "RAW_CANDLES",
     "RAW_POOLS",
+    "RELEASES",
     "RESERVES",
     "RETURN_DATASETS",
     "RETURN_EVALUATIONS",
     "RETURN_FIGURES",
     "ROLES",
+    "SEVERITIES",
     "SNAPSHOTS",
     "SOURCE",
     "TABLES",

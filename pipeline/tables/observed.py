@@ -270,6 +270,22 @@ QUARANTINE = Table(
     partition_by=(),
 )
 
+RELEASES = Table(
+    "releases",
+    "pools",
+    "one record that a person let out of the quarantine; append-only",
+    (
+        text_column("table_name", "the table it is let into, when its hour is computed again"),
+        text_column("record_id", "SHA-256 of the whole record, as in `quarantine`"),
+        EVENT_TIME, KNOWN_AT,
+        text_column("actor", "who let it out"),
+        text_column("reason", "why, in words"),
+    ),
+    key=("table_name", "record_id"),
+    time=None,
+    partition_by=(),
+)  # fmt: skip
+
 
 SNAPSHOTS = Table(
     "snapshots",
