@@ -1,0 +1,81 @@
+"""`poolcast drift report`: what the watch would say of the champion now, and a page to read.
+
+Belongs here: arguments, the figures on the screen. Stays out: gathering and judging; nothing is written to the lake, so
+that asking does not count as a report of the watch.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
+from pipeline.errors import InputError, TransientError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_SHOWN = 20
+"""Rows that a screen holds; JSON has them all."""
+
+
+def report_now(
+    page: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write the page here.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="As of this moment, UTC; now unless set.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the pools of the last day with what the champion learned from, and say what moved.
+
+    Of a replayed recording, say with --at when it is looked at. The page is Evidently's, with our figures and verdict.
+    """
+    from assets.drift import SPEC, evidence, past_looks
+    from pipeline.cli.promotion import reached
+    from pipeline.monitoring.drift.report import report
+
+    now, settings = _moment(at), settings_of(data_dir)
+    lake = lake_of(settings)
+    with reached(settings) as (registry, why_not):
+        if registry is None:
+            raise TransientError(f"looked for the champion: the registry cannot be reached: {why_not}")
+        told = evidence(lake, registry, settings.model_cache, now)
+    if isinstance(told, str):
+        raise InputError(f"report on drift: {told}")
+    found = report(told, past_looks(lake, told.learned, now), now, SPEC)
+    words = found.filter(found["kind"] == "alarm")["words"][0]
+    if page is not None:
+        from pipeline.monitoring.drift.evidently_report import drift_page
+
+        page.write_text(drift_page(told.reference.rows, told.current, found, words), encoding="utf-8")
+        err.print(f"The page is in {page}", markup=False)
+    if as_json:
+        print_json({"verdict": words, "rows": found.to_dicts()})
+        return
+    out.print(as_written(words), _table(found))
+
+
+def _table(found: "pl.DataFrame") -> RichTable:
+    """What moved most, first what is called drift."""
+    shown = found.filter(found["kind"] != "alarm").sort("is_drifted", "js", descending=True, nulls_last=True)
+    table = RichTable("what", "which", "js", "q", "reference", "now", "pools", "drift", box=None, pad_edge=False)
+    for row in shown.head(_SHOWN).iter_rows(named=True):
+        figures = (row[name] for name in ("js", "q_value", "mean_reference", "mean_current"))
+        cells = ("-" if value is None else f"{value:.4g}" for value in figures)
+        drifted = {True: "yes", False: "no", None: "-"}[row["is_drifted"]]
+        table.add_row(row["kind"], as_written(row["subject"]), *cells, f"{row['n_current_pools']:,}", drifted)
+    return table
+
+
+def _moment(told: str | None) -> datetime:
+    """A moment that a person typed; without a zone it is UTC."""
+    if told is None:
+        from pipeline.calendars import SystemClock
+
+        return SystemClock().now()
+    try:
+        found = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise UsageError(f"--at takes a time like 2026-05-01T12:00, found {told!r}") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

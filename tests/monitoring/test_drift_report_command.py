@@ -1,0 +1,27 @@
+"""`poolcast drift report` says what is wrong where it cannot look."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import TransientError, UsageError
+
+
+def asked(*arguments: str) -> BaseException | None:
+    return CliRunner().invoke(app, ["drift", "report", *arguments]).exception
+
+
+def test_a_moment_that_is_none_is_refused(tmp_path: Path) -> None:
+    found = asked("--at", "yesterday", "--data-dir", str(tmp_path))
+    assert isinstance(found, UsageError)
+    assert "'yesterday'" in str(found)
+
+
+def test_without_a_registry_it_says_so_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POOLCAST_POSTGRES_URL", raising=False)
+    found = asked("--data-dir", str(tmp_path), "--at", "2024-03-01")
+    assert isinstance(found, TransientError)
+    assert "the registry cannot be reached" in str(found)
+    assert not (tmp_path / "postgres").exists()
