@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets.aside import BANDS, put_aside_in, stopped_among, without_let_in
 from assets.features import SPEC as FEATURES_SPEC
 from assets.hours import span_of
 from assets.labels import FOLLOWED, asked_every, stood_still
@@ -45,6 +46,7 @@ from pipeline.tables import (
     POOL_KEY,
     POOL_TIME_KEY,
     POOLS,
+    QUARANTINE,
     RAW_CANDLES,
     RAW_POOLS,
     RESERVES,
@@ -68,6 +70,7 @@ GUARDED = {
     "raw_candles": "raw_candles",
     "reserves": "reserves",
     "quarantine": "reserves",
+    "releases": "reserves",
     "pools": "pools",
     "candles": "candles",
     "snapshots": "snapshots",
@@ -88,6 +91,11 @@ GUARDED = {
     "unscored": "predictions",
     "outcomes": "outcomes",
     "performance_reports": "performance_reports",
+    "drift_reports": "drift_reports",
+    "quality_reports": "quality_reports",
+    "alerts": "alerts",
+    "alert_deliveries": "alerts",
+    "alert_acks": "alerts",
 }
 """Each table, and the asset that writes it."""
 GUARDED_TOO = {"comparisons": "return_champion", "deployments": "return_champion"}
@@ -102,25 +110,33 @@ def expectation_check(name: str, asset: str) -> dg.AssetChecksDefinition:
         asset=asset,
         name=f"{name}_as_specified",
         blocking=True,
-        description=f"Every row of `{name}` is as its spec says: columns, nulls, ranges, values, key, order of times. "
-        "What depends on the table waits until this passes.",
+        description=f"Every row of `{name}` is as its spec says: columns, nulls, ranges, values, key, order of times, "
+        "and what they mean together. What depends on the table waits until this passes; warnings stop nothing.",
     )
     def check(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         span = span_of(context.run.tags) if target.time else None
         started = perf_counter()
-        verdict = validate(target, lake.scan(target, span).collect())
-        if span is not None and not verdict.is_passed:
+        rows = lake.scan(target, span).collect()
+        verdict = validate(target, without_let_in(lake, target, rows), bands=BANDS)
+        aside = QUARANTINE.empty() if span is None else put_aside_in(lake, target, span)
+        if span is not None and (verdict.is_blocked or not stopped_among(aside).is_empty()):
             void(lake, name, span)  # or the next run would take the bad hours for unchanged
-        return as_result(verdict, perf_counter() - started)
+        return as_result(verdict, perf_counter() - started, aside, rows.height - verdict.n_rows)
 
     return check
 
 
-def as_result(verdict: Verdict, seconds: float) -> dg.AssetCheckResult:
-    """A verdict as Dagster shows it: in words, with counts and a few examples."""
+def as_result(verdict: Verdict, seconds: float, aside: pl.DataFrame, n_released: int = 0) -> dg.AssetCheckResult:
+    """A verdict as Dagster shows it: in words, with counts and a few examples.
+
+    It blocks where something is broken that blocks, or where an hour is stopped; else it passes or warns.
+    """
+    stopped = stopped_among(aside)
+    is_blocked = verdict.is_blocked or not stopped.is_empty()
     failed = [
         {
             "expectation": f.expectation,
+            "severity": f.severity,
             "column": f.column,
             "rows": f.n_unexpected,
             "examples": ", ".join(map(str, f.examples)),
@@ -130,11 +146,38 @@ def as_result(verdict: Verdict, seconds: float) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {
         "rows": verdict.n_rows,
         "expectations": verdict.n_expectations,
+        "put_aside": aside.height - stopped.height,
+        "released": n_released,
         "seconds": round(seconds, 2),
     }
     if failed:
         metadata["failed"] = table_value(pl.DataFrame(failed))
-    return dg.AssetCheckResult(passed=verdict.is_passed, metadata=metadata, description=verdict.in_words())
+    if not aside.is_empty():
+        metadata["quarantine"] = table_value(_shown(aside), max_cell=400)
+    return dg.AssetCheckResult(
+        passed=verdict.is_passed and aside.is_empty(),
+        severity=dg.AssetCheckSeverity.ERROR if is_blocked else dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+        description="\n".join([verdict.in_words(), *_aside_words(aside)]),
+    )
+
+
+def _shown(aside: pl.DataFrame) -> pl.DataFrame:
+    """The first of the hours that are stopped and the rows that were put aside, by reason."""
+    by_reason = aside.group_by("reason").agg(
+        pl.len().alias("rows"), pl.col("event_time").min(), pl.col("detail").first()
+    )
+    return by_reason.sort("rows", "reason", descending=[True, False]).head(20)
+
+
+def _aside_words(aside: pl.DataFrame) -> list[str]:
+    stopped = stopped_among(aside)
+    n_rows = aside.height - stopped.height
+    lines = [f"- {hour:%Y-%m-%d %H:%M} is stopped: {detail}" for hour, detail in
+             stopped.sort("event_time").select("event_time", "detail").head(5).iter_rows()]  # fmt: skip
+    if n_rows:
+        lines.append(f"- {n_rows:,} rows were put aside: poolcast quality quarantine list")
+    return lines
 
 
 @dg.asset_check(

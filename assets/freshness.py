@@ -1,29 +1,16 @@
 """Whether what is collected is as fresh as it should be: one warning check an asset.
 
-Belongs here: how old the newest row of each table may be. Stays out: whether rows are as specified (`checks`).
+Stays out: how old the newest row of a table may be (`pipeline.monitoring.freshness`), whether rows are as specified
+(`checks`), and who is told (`sensors.alerts`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
-import polars as pl
 
-from pipeline.calendars import HOUR, MINUTE, Clock, Span
+from pipeline.calendars import MINUTE, Clock
 from pipeline.lake import Lake
-from pipeline.tables import table
-
-OLDEST = {
-    "answers": 15 * MINUTE,
-    "raw_pools": 20 * MINUTE,
-    "pools": 2 * HOUR,
-    "snapshots": 20 * MINUTE,
-    "candles": 26 * HOUR,
-    "trades": 26 * HOUR,
-    "tokens": HOUR,
-}
-"""How old what is newest may be while somebody collects: states come every cycle, histories once a pool's day."""
-LATELY = timedelta(days=3)
-"""A lake that was not collected into for so long is not collected into: a replay, or somebody stopped on purpose."""
+from pipeline.monitoring.freshness import LATELY, OLDEST, newest
 
 
 def freshness_check(name: str) -> dg.AssetChecksDefinition:
@@ -36,11 +23,10 @@ def freshness_check(name: str) -> dg.AssetChecksDefinition:
     )
     def check(lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]) -> dg.AssetCheckResult:
         now = clock.now()
-        last = _newest(lake, "answers", now)
-        if last is None:
+        if newest(lake, "answers", now) is None:
             return dg.AssetCheckResult(passed=True, description="nobody has asked the API for days")
-        newest = _newest(lake, name, now)
-        age = None if newest is None else now - newest
+        last = newest(lake, name, now)
+        age = None if last is None else now - last
         return dg.AssetCheckResult(
             passed=age is not None and age <= OLDEST[name],
             severity=dg.AssetCheckSeverity.WARN,
@@ -49,13 +35,6 @@ def freshness_check(name: str) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-def _newest(lake: Lake, name: str, now: datetime) -> datetime | None:
-    target = table(name)
-    rows = lake.scan(target, Span(now - LATELY, now + HOUR)).select(pl.col(target.as_of).max()).collect()
-    found = rows.item() if rows.height else None
-    return found if isinstance(found, datetime) else None
 
 
 def _words(age: timedelta) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
 from assets.models import frozen, trained_before
+from assets.quality import promotion_held
 from assets.returns import dataset_in_force, nothing_done, version_of, why_nothing
 from pipeline.calendars import Clock
 from pipeline.errors import RegistryError, UsageError
@@ -138,7 +139,8 @@ def decided(
             n_reads=challenger.n_reads,
         )
         lake.append(COMPARISONS, judged.comparisons)
-        refused, is_settled = _stepped(moves, challenger, judged, stands, clock, spec)
+        held = promotion_held(lake, challenger.source, clock.now())
+        refused, is_settled = _stepped(moves, challenger, judged, stands, clock, spec, held)
     in_charge = Looks(lake, moves, spec, TRIAL).begin(clock.now()).champion
     return dg.MaterializeResult(
         metadata={
@@ -168,11 +170,18 @@ def _source_of(lake: Lake, registry: Registry, deployed: Deployed, sets: Table) 
 
 
 def _stepped(
-    moves: Moves, challenger: Challenger, judged: Judged, stands: Standing, clock: Clock, spec: PromotionSpec
+    moves: Moves,
+    challenger: Challenger,
+    judged: Judged,
+    stands: Standing,
+    clock: Clock,
+    spec: PromotionSpec,
+    held: str,
 ) -> tuple[str, bool]:
     """Why the step that the verdict allows is refused (empty: it is not), and whether it is settled.
 
-    It is not where somebody moved since the challenger was judged: then it is judged again.
+    It is not where somebody moved since the challenger was judged: then it is judged again. `held`: why nobody takes
+    charge for now; the next time it is judged decides.
     """
     if judged.step == "stay":
         return "", True
@@ -187,7 +196,9 @@ def _stepped(
         evidence=evidence_of(judged.comparisons),
         approval=spec.approval,
     )
-    refused = why_not(stands, move) or _why_tried(moves, challenger, stands)
+    # A trial may begin meanwhile: it is concluded in nobody's favour while promotion is held.
+    is_held = held if judged.step == "promote" else ""
+    refused = why_not(stands, move) or _why_tried(moves, challenger, stands) or is_held
     return refused, bool(refused) or moves.move(move, at=clock.now(), given=stands) is not None
 
 

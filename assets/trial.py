@@ -17,6 +17,7 @@ from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
 from assets.predictions import REPLAYED
 from assets.predictions import SPEC as SERVED
+from assets.quality import promotion_held
 from assets.reports import picture
 from pipeline.calendars import DAY, Clock, Span
 from pipeline.errors import RegistryError, TransientError
@@ -56,7 +57,8 @@ def trial(
     prior = _prior(registry, model_cache, stands.champion)
     paired = _pairs(lake, *sides, since, now, prior=prior)
     further = {hours: _pairs(lake, *sides, since, now, hours=hours, prior=prior) for hours in FURTHER_HORIZONS_HOURS}
-    look = looks.at_trial(stands, paired, _shadowed(lake, *sides, now), now, further)
+    held = promotion_held(lake, _source(lake, since, stands.champion), now)
+    look = looks.at_trial(stands, paired, _shadowed(lake, *sides, now), now, further, held)
     looks.begin(now)
     return dg.MaterializeResult(
         metadata={
@@ -132,6 +134,12 @@ def _said(lake: Lake, since: datetime, versions: Sequence[int], columns: Sequenc
     own = pl.col("model_version").is_in(versions) & (pl.col("model_name") == NAME)
     said = lake.scan(PREDICTIONS, _from(since)).filter(own, pl.col("known_at") >= since)
     return said.select(*PREDICTIONS.key, "known_at", "age_hours", *columns)
+
+
+def _source(lake: Lake, since: datetime, who: Deployed) -> str:
+    """The source that a version speaks about; empty while it is silent."""
+    said = _said(lake, since, [who.version]).select("source").first().collect()
+    return str(said["source"].item()) if said.height else ""
 
 
 def _came(lake: Lake, since: datetime, versions: Sequence[int]) -> pl.LazyFrame:

@@ -10,9 +10,11 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    alerts,
     bin_health,
     bins,
     checks,
+    drift,
     features,
     freshness,
     labels,
@@ -21,6 +23,7 @@ from assets import (
     pools,
     predictions,
     promotion,
+    quality,
     reports,
     returns,
     snapshots,
@@ -33,8 +36,10 @@ from pipeline.tables import FAMILY_TABLES, TABLES, Table
 from resources.doors import doors
 from resources.narrator import narrator
 from resources.settings import Settings
+from sensors import alerts as alert_watch
 from sensors import clockwork
 from sensors import collection as collection_watch
+from sensors import drift as drift_watch
 from sensors import edge as edge_watch
 from sensors import labels as label_watch
 
@@ -55,6 +60,7 @@ COLLECTION = (*TOLD, "pools", "candles", "snapshots", *FAMILIES, "features")
 MATURING = ("labels", "market_labels")
 REPORTS = ("features_report", "labels_report")
 EXPORT = ("qlib_bins", "qlib_health")
+WATCHING = ("quality_reports", "drift_reports", "alerts")
 RETURNS = ("return_dataset", "return_model", "return_champion")
 TRAINING = ("training_set", "outcome_model", "champion", "predictions", *EXPORT, *RETURNS)
 OUTCOME_TRAINING = ("training_set", "outcome_model", "champion")
@@ -75,6 +81,7 @@ CADENCE = {
     "market_labels": "every hour, for the last day",
     "labels": "every hour, for the last day: a label goes on changing until its longest horizon has passed",
     **dict.fromkeys(SERVING, "every 15 min: what is due is scored, what matured is judged; and after every training"),
+    **dict.fromkeys(WATCHING, "every hour, and whenever somebody asks"),
     **dict.fromkeys(REPORTS, "every morning, and whenever somebody asks"),
     **dict.fromkeys(EXPORT, "every hour, before every training, and on demand; only what is new is written"),
 }
@@ -93,6 +100,9 @@ KINDS = {
     "predictions": {"xgboost", "deltalake"},
     "outcomes": {"polars", "deltalake"},
     "performance_reports": {"polars", "matplotlib"},
+    "quality_reports": {"scikitlearn", "matplotlib"},
+    "alerts": {"polars", "deltalake"},
+    "drift_reports": {"polars", "matplotlib"},
     "trial": {"mlflow", "deltalake"},
     "reign": {"mlflow", "deltalake"},
 }
@@ -110,10 +120,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     assets += [
         asset for module, stage in BESIDE.items() for asset in dg.load_assets_from_modules([module], group_name=stage)
     ]
-    assets += dg.load_assets_from_modules([reports])
+    assets += dg.load_assets_from_modules([reports, alerts, drift, quality])
     return dg.Definitions(
         assets=dg.map_asset_specs(func=_with_policy, iterable=assets),
-        asset_checks=dg.load_asset_checks_from_modules([checks, freshness, bin_health, outcomes, returns, trial]),
+        asset_checks=dg.load_asset_checks_from_modules(
+            [checks, drift, freshness, bin_health, outcomes, quality, returns, trial]
+        ),
         jobs=[
             dg.define_asset_job(
                 "loop",
@@ -163,6 +175,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
                 executor_def=dg.in_process_executor,
                 description="Draws what is missing and what became of the pools.",
             ),
+            dg.define_asset_job(
+                "watch",
+                dg.AssetSelection.assets(*WATCHING),
+                executor_def=dg.in_process_executor,
+                description="Looks whether the data is sound and whether the world has moved.",
+            ),
             upkeep.maintain,
             dg.define_asset_job(
                 "look_at_freshness",
@@ -175,6 +193,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             clockwork.every_five_minutes,
             clockwork.every_hour,
             clockwork.every_hour_export,
+            clockwork.every_hour_watch,
             clockwork.every_morning,
             clockwork.every_night,
             clockwork.every_quarter_hour,
@@ -182,9 +201,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             clockwork.every_sunday,
         ],
         sensors=[
+            alert_watch.failed_runs,
+            alert_watch.alerts_told,
             collection_watch.pools_waiting,
             collection_watch.hours_to_catch_up,
             label_watch.enough_new_labels,
+            drift_watch.drift_with_harm,
             edge_watch.edge_lost,
         ],
         resources={**doors(settings), **(resource_overrides or {})},

@@ -13,6 +13,7 @@ import dagster as dg
 
 from pipeline.calendars import Clock, FixedClock, require_utc
 from pipeline.lake import Lake
+from pipeline.monitoring.alerts.setup import AlertSetup
 from pipeline.pools.collecting_spec import CollectionSpec
 from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.shelf import Shelf
@@ -75,6 +76,18 @@ class CollectorDoor(dg.ConfigurableResource[Any]):
         return collector_setup(api, Path(self.folder))
 
 
+class AlertsDoor(dg.ConfigurableResource[Any]):
+    """Who is told of what. The addresses stay in the environment: a resource's configuration is shown in the UI."""
+
+    folder: str
+    rule_file: str | None = None
+
+    def create_resource(self, _context: dg.InitResourceContext) -> AlertSetup:
+        """A setup that reads neither rules nor addresses before they are asked for."""
+        rules = None if self.rule_file is None else Path(self.rule_file)
+        return AlertSetup(Path(self.folder), rules, Settings.from_environment().alerts_to)
+
+
 class SourceDoor(dg.ConfigurableResource[Any]):
     """Which source's pools to learn from; empty: the only one there is, and never a simulation unless it is named."""
 
@@ -114,6 +127,9 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "qlib": FolderDoor(path=str(settings.qlib)),
         "return_datasets": FolderDoor(path=str(settings.return_datasets)),
         "model_cache": FolderDoor(path=str(settings.model_cache)),
+        "alert_setup": AlertsDoor(
+            folder=str(settings.alerts), rule_file=str(settings.alert_rules) if settings.alert_rules else None
+        ),
         "clock": ClockDoor(sandbox_url=settings.api.sandbox_url),
         "wall_clock": ClockDoor(),
         "source": SourceDoor(),

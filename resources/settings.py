@@ -95,6 +95,8 @@ class Settings:
         workspace: the workspace file Dagster's servers load.
         tracking_uri: where MLflow's runs and versions are reached; None: its server on loopback.
         api: which API is asked for pools, and how much of it is ours.
+        alerts_to: the addresses alerts are sent to, as apprise writes them; None: nobody is told.
+        alert_rules: the rule file of alerts; None: the rules built in.
     """
 
     data_dir: Path
@@ -104,6 +106,8 @@ class Settings:
     workspace: Path = ROOT / "workspace.yaml"
     tracking_uri: str | None = None
     api: ApiSettings = ApiSettings()
+    alerts_to: str | None = field(default=None, repr=False)
+    alert_rules: Path | None = None
 
     @classmethod
     def from_environment(
@@ -118,6 +122,7 @@ class Settings:
             UsageError: a port is not a number between 1 and 65535.
         """
         workspace = os.environ.get("POOLCAST_WORKSPACE")
+        rules = os.environ.get("POOLCAST_ALERT_RULES")
         for port in (dagster_port, mlflow_port):
             if port is not None and not 1 <= port <= 65535:
                 raise UsageError(f"{port} is no port: give a number between 1 and 65535")
@@ -129,6 +134,8 @@ class Settings:
             workspace=Path(workspace).absolute() if workspace else cls.workspace,
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
             api=ApiSettings.from_environment(),
+            alerts_to=os.environ.get("POOLCAST_ALERTS_TO") or None,
+            alert_rules=Path(rules).expanduser().absolute() if rules else None,
         )
 
     @property
@@ -160,6 +167,11 @@ class Settings:
     def recordings(self) -> Path:
         """The folder of the registered recordings."""
         return self.data_dir / "recordings"
+
+    @property
+    def alerts(self) -> Path:
+        """The folder of the locks of alerts, and of the salt that receivers are named with."""
+        return self.data_dir / "alerts"
 
     @property
     def collector(self) -> Path:

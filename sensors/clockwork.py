@@ -74,6 +74,20 @@ def every_hour_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
 
 
 @dg.schedule(
+    job_name="watch",
+    cron_schedule="37 * * * *",
+    execution_timezone="UTC",
+    description="Looks whether the data is sound and whether the world has moved, 37 past every hour. Off until you "
+    "switch it on.",
+)
+def every_hour_watch(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Looks whether the data is sound and whether the world has moved. Off until somebody switches it on."""
+    if is_under_way(context.instance, "watch"):
+        return dg.SkipReason("the watch before is still under way")
+    return dg.RunRequest()
+
+
+@dg.schedule(
     job_name="look_at_freshness",
     cron_schedule="*/15 * * * *",
     execution_timezone="UTC",

@@ -12,7 +12,10 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.cli.alerts import alerts
 from pipeline.cli.bins import bins
+from pipeline.cli.drift import drift
+from pipeline.cli.drift_report import report_now
 from pipeline.cli.evaluate import evaluate
 from pipeline.cli.features import features
 from pipeline.cli.gate import gate
@@ -22,9 +25,11 @@ from pipeline.cli.models import models
 from pipeline.cli.pools import pools
 from pipeline.cli.predictions import predictions
 from pipeline.cli.promotion import promotion
+from pipeline.cli.quality import quality
 from pipeline.cli.recordings import recordings
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.screen import AsJson, DataDir, as_written, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.cli.status import status
 from pipeline.errors import PoolcastError, UsageError
 
 app = typer.Typer(
@@ -35,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(pools, name="pools")
+app.add_typer(alerts, name="alerts")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(lake, name="lake")
 app.add_typer(features, name="features")
@@ -45,6 +51,10 @@ app.add_typer(models, name="models")
 app.add_typer(predictions, name="predictions")
 app.add_typer(promotion, name="promotion")
 app.add_typer(gate, name="gate")
+app.add_typer(drift, name="drift")
+app.add_typer(quality, name="quality")
+app.command("status")(status)
+drift.command("report")(report_now)
 for parent in (app, models):  # the same command under both names
     parent.command("evaluate")(evaluate)
 

@@ -45,6 +45,13 @@ def close_unfinished(client: Any, experiment_id: str, run: TrainingRun, register
             client.set_terminated(left.info.run_id, "FINISHED" if is_done else "KILLED")
 
 
+def add_file(client: Any, run_id: str, name: str, content: bytes, tmp: Path) -> None:
+    """One more file of a run that has ended: what was found of its model later, such as a page on drift."""
+    folder, _, file = name.rpartition("/")
+    (tmp / file).write_bytes(content)
+    client.log_artifact(run_id, str(tmp / file), folder or None)
+
+
 def _log_model(client: Any, experiment_id: str, run_id: str, run: TrainingRun, folder: Path) -> Any:
     """Log the model in the flavour of its kind, its file being our bytes; returns the logged model."""
     found = client.create_logged_model(

@@ -118,6 +118,7 @@ class Looks:
         shadowed: Shadowed,
         at: datetime,
         further: Mapping[int, pl.DataFrame] = MappingProxyType({}),
+        held: str = "",
     ) -> Look:
         """Judge the challenger on trial by the pairs so far, and let it take charge, go or stay.
 
@@ -127,6 +128,7 @@ class Looks:
             shadowed: how far the trial has come.
             at: when, UTC.
             further: horizon -> the same of what else both predict, in which it must not be worse.
+            held: why nobody takes charge for now, in words; empty if nothing holds promotion.
         """
         shadow, champion = stands.shadow, stands.champion
         if shadow is None or champion is None:
@@ -134,7 +136,7 @@ class Looks:
         proofs = self._trial(pairs, self.alpha(shadow), further, at) if pairs.height else None
         verdict = proofs.pools if proofs else None
         found = self._kept(verdict, pairs, "trial", shadow.version, f"version:{champion.version}", at)
-        decision = decide_trial(proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec)
+        decision = decide_trial(proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec, held=held)
         if decision.move == "wait":
             return Look(decision, verdict, found, stands, False)
         after = self._move(stands, decision.move, shadow, decision.reason, evidence_of(found), at)

@@ -20,7 +20,7 @@ from pipeline.errors import RegistryError, TransientError
 from pipeline.promotion.card import describe
 from pipeline.promotion.connection import mlflow, probe
 from pipeline.promotion.flavours import check_model
-from pipeline.promotion.logbook import close_unfinished, logged
+from pipeline.promotion.logbook import add_file, close_unfinished, logged
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import LoadedModel, Pointers, RegisteredVersion, proven
 
@@ -186,6 +186,22 @@ class Registry:
         attempted = f"read {name!r} of {version.model_name!r} version {version.version}"
         with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
             return Path(client.download_artifacts(version.run_id, name, tmp)).read_text(encoding="utf-8")
+
+    def attach(self, model_name: str, version: int, name: str, content: bytes) -> str:
+        """Keep one more file with a version's run, under `name` (`folder/file.html`); gives where it can be read.
+
+        Raises:
+            RegistryError: there is no such version, or its run is gone.
+            TransientError: the registry cannot be reached.
+        """
+        attempted = f"kept {name!r} with {model_name!r} version {version}"
+        with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
+            run_id = client.get_model_version(model_name, str(version)).run_id
+            experiment_id = client.get_run(run_id).info.experiment_id
+            add_file(client, run_id, name, content, Path(tmp))
+        if self._uri.startswith("http"):
+            return f"{self._uri}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{name}"
+        return f"runs:/{run_id}/{name}"
 
     def _log(self, client: Any, experiment_id: str, run: TrainingRun) -> RegisteredVersion:
         check_model(run)

@@ -85,11 +85,12 @@ def decide_trial(
     now: datetime,
     rule: PromotionSpec,
     spec: TrialSpec,
+    held: str = "",
 ) -> Decision:
     """Whether the challenger takes charge, goes, or stays in the shadow.
 
     A proof stays a proof (Ville): reached early, it counts once the trial was long enough. What hinders a move that is
-    proven (a pin, a cool-down, an approval that is missing) is told, and the trial goes on.
+    proven (a pin, a cool-down, an approval that is missing, data that is not sound) is told, and the trial goes on.
 
     Args:
         proofs: of the paired outcomes so far; None while no pool has matured.
@@ -98,6 +99,7 @@ def decide_trial(
         now: UTC.
         rule: whether a person must approve.
         spec: the rule of trials.
+        held: what else holds promotion for now, in words; empty if nothing does.
     """
     over = _over(proofs, shadowed, standing, now, spec)
     if over:
@@ -108,7 +110,7 @@ def decide_trial(
     if hours < spec.min_hours or shadowed.n_matured < spec.min_predictions:
         short = f"{hours:.0f} of {spec.min_hours:g} h and {shadowed.n_matured} of {spec.min_predictions} predictions"
         return Decision("wait", f"{reason}; the trial has {short}")
-    hindrance = hindered(standing, now=now, rule=rule, spec=spec)
+    hindrance = hindered(standing, now=now, rule=rule, spec=spec) or held
     return Decision("wait" if hindrance else "promote", f"{reason}{hindrance and '; ' + hindrance}")
 
 

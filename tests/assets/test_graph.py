@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "graph.txt"
 HEAVY = (
     "httpx2", "uvicorn", "duckdb", "mlflow", "great_expectations", "qlib", "xgboost", "sklearn", "matplotlib",
-    "evidently",
+    "evidently", "apprise",
 )  # fmt: skip
 
 NODES = {node["asset"]: node for node in graph_nodes(defs)}
@@ -38,7 +38,9 @@ def test_an_asset_explains_itself(name: str) -> None:
     assert len(spec.description.splitlines()[0]) > 30
     assert spec.owners == ["team:poolcast"]
     assert spec.kinds
-    assert spec.group_name in {"pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions"}
+    assert spec.group_name in {
+        "pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions", "monitoring",
+    }  # fmt: skip
 
 
 WITHOUT_TABLE = {"outcome_model", "return_model", "qlib_health", "features_report", "labels_report"}

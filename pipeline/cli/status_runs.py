@@ -1,0 +1,79 @@
+"""What Dagster's database says of runs and schedules, for `poolcast status`: asked with SQL, without Dagster.
+
+Belongs here: finding the database where it runs already, and three questions to it. Stays out: starting a server (a
+look starts nothing), and Dagster itself, whose import takes longer than the whole command may.
+"""
+
+import json
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.monitoring.status import RunsHealth, runs_health
+
+if TYPE_CHECKING:
+    from resources.settings import Settings
+
+_DATABASE: Final = "poolcast_dagster"
+_CONNECT_SECONDS: Final = 2
+_RUNS: Final = """
+    SELECT pipeline_name, status, coalesce(end_time, start_time) FROM runs
+    WHERE update_timestamp > :since ORDER BY id DESC LIMIT 2000
+"""
+_SCHEDULES: Final = "SELECT instigator_body, selector_id FROM instigators WHERE instigator_type = 'SCHEDULE'"
+_TICKS: Final = "SELECT selector_id, max(timestamp) FROM job_ticks WHERE type = 'SCHEDULE' GROUP BY selector_id"
+_ON: Final = ("InstigatorStatus.RUNNING", "InstigatorStatus.DECLARED_IN_CODE")
+
+
+def seen_runs(settings: "Settings", now: datetime) -> RunsHealth:
+    """Runs of the last days and the schedules that are on; where the database cannot be asked, why."""
+    import sqlalchemy as sa
+
+    url = _running(settings)
+    if url is None:
+        return RunsHealth(problem="PostgreSQL does not run; `poolcast up` starts it")
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
+    try:
+        with engine.connect() as connection:
+            since = {"since": (now - timedelta(days=8)).replace(tzinfo=None)}
+            runs = [tuple(row) for row in connection.execute(sa.text(_RUNS), since)]
+            ticks: dict[str, Any] = {row[0]: row[1] for row in connection.execute(sa.text(_TICKS))}
+            states = connection.execute(sa.text(_SCHEDULES)).all()
+    except sa.exc.SQLAlchemyError as error:
+        words = str(getattr(error, "orig", error)).strip().splitlines()[:1]
+        return RunsHealth(problem=f"PostgreSQL was asked and did not answer: {''.join(words)[:200]}")
+    named = [(name, ticks.get(selector)) for body, selector in states if (name := _name_if_on(body))]
+    times = [(name, None if at is None else at.timestamp()) for name, at in _in_utc(named)]
+    return runs_health(runs, times, now)
+
+
+def _in_utc(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Dagster keeps the times of ticks in UTC, without saying so."""
+    from datetime import UTC
+
+    return [(name, at.replace(tzinfo=UTC) if at is not None else None) for name, at in named]
+
+
+def _name_if_on(body: str) -> str | None:
+    """The name of a schedule that is switched on, by a person or in code."""
+    with suppress(ValueError, KeyError, TypeError):
+        told = json.loads(body)
+        if told["status"]["__enum__"] in _ON:
+            return str(told["origin"]["job_name"])
+    return None
+
+
+def _running(settings: "Settings") -> str | None:
+    """The URL of the database, where a server runs already."""
+    from sqlalchemy.engine import make_url
+
+    if settings.postgres_url is not None:
+        text = settings.postgres_url.replace("postgres://", "postgresql://", 1)
+        return make_url(text).set(database=_DATABASE).render_as_string(hide_password=False)
+    import psutil
+
+    with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        lines = (settings.postgres_dir / "cluster" / "postmaster.pid").read_text().splitlines()
+        if "postgres" in psutil.Process(int(lines[0])).name():
+            return f"postgresql://postgres@/{_DATABASE}?host={lines[4]}"
+    return None

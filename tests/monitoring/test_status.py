@@ -1,0 +1,196 @@
+"""One screen about everything, whatever the installation is like."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+from dagster_postgres.run_storage import PostgresRunStorage
+from dagster_postgres.schedule_storage import PostgresScheduleStorage
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.cli.status_runs import seen_runs
+from pipeline.lake import Lake
+from pipeline.monitoring.alerts.events import rows_of
+from pipeline.promotion.moves import Move, Moves
+from pipeline.tables import ALERTS, ANSWERS, DRIFT_REPORTS, QUALITY_REPORTS, TABLES, Table
+from resources.settings import Settings
+from tests.builders import valid_frame
+from tests.monitoring.alert_bench import event
+
+NOW = datetime.now(UTC)
+HOSTILE = "<script>\x1b[2J\u202e[red]"
+
+
+def asked(data_dir: Path, *more: str) -> tuple[int, str]:
+    told = CliRunner().invoke(app, ["status", "--data-dir", str(data_dir), *more])
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exc_info
+    return told.exit_code, told.output
+
+
+def as_json(data_dir: Path) -> tuple[int, dict[str, Any]]:
+    status, text = asked(data_dir, "--json")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return status, json.loads(text, parse_constant=refuse)
+
+
+def rows(table: Table, **values: object) -> pl.DataFrame:
+    """One valid row with other values."""
+    dtypes = table.schema
+    changed = [pl.lit(value, dtypes[name]).alias(name) for name, value in values.items()]
+    return valid_frame(table, n_rows=1).with_columns(changed).select(dtypes.names())
+
+
+def test_a_new_installation_is_well_and_says_what_to_do(tmp_path: Path) -> None:
+    status, text = asked(tmp_path / "none")
+    assert status == 0
+    assert "There is no table yet" in text
+    assert "PostgreSQL does not run" in text
+    assert not (tmp_path / "none").exists()
+    status, told = as_json(tmp_path)
+    assert (status, told["attention"], told["tables"]) == (0, [], [])
+
+
+def test_everything_has_its_line_and_what_is_wrong_needs_attention(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    old = NOW - timedelta(hours=1)
+    lake.append(ANSWERS, rows(ANSWERS, event_time=old, known_at=old, asked_at=old))
+    Moves(lake, None).move(Move("pool-outcome", "promote", 1, "a" * 64, "gate", "why"), at=old)
+    report = {"known_at": old, "model_name": "pool-outcome", "model_version": 1, "source": "s", "is_drifted": True}
+    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="alarm", subject="verdict"))
+    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="feature", subject="volume_h1_usd", js=0.31))
+    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="feature", subject=HOSTILE, js=0.01))
+    for hours in (1, 2, 3):
+        score = {"source": "s", "table_name": "features", "part": "score", "subject": "all", "score": 40.0}
+        lake.append(QUALITY_REPORTS, rows(QUALITY_REPORTS, known_at=NOW - timedelta(hours=hours), **score))
+    lake.append(ALERTS, rows_of([event("train", title=f"train: {HOSTILE}", at=old)], old))
+    status, text = asked(tmp_path)
+    assert status == 1
+    for expected in (
+        "pool-outcome: champion version 1",
+        "ALARM; 2 features moved: js volume_h1_usd 0.31",
+        "features of s",
+        "BELOW THE FLOOR",
+        "warning, open: train",
+        "Needs attention: answers is older than it may be",
+        "Needs attention: pool-outcome version 1 suffers from drift",
+        "Needs attention: quality of features of s is below its floor",
+        "Needs attention: nobody acknowledged: train",
+    ):
+        assert expected in " ".join(text.split()), expected
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+    status, told = as_json(tmp_path)
+    assert status == 1
+    assert told["drift"][0]["features"][0] == ["volume_h1_usd", 0.31]
+    assert told["models"][0]["champion"] == 1
+    assert told["tables"][0]["table"] == "answers"
+    assert 0.9 < told["tables"][0]["age_hours"] < 1.2
+
+
+def test_a_table_that_cannot_be_read_and_a_broken_ledger_are_lines_and_no_end(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for n in (1, 2):
+        Moves(lake, None).move(Move("pool-outcome", "promote", n, "a" * 64, "gate", "why"), at=NOW)
+    lake.append(ALERTS, rows_of([event()], NOW))
+    for broken in (tmp_path / "lake" / "alerts").rglob("*.parquet"):
+        broken.write_bytes(b"nonsense")
+    ledger = next((tmp_path / "lake" / "deployments").rglob("*.parquet"))
+    ledger.unlink()
+    status, text = asked(tmp_path)
+    assert status == 1
+    assert "Needs attention: could not read" in " ".join(text.split())
+
+
+def test_every_table_there_is_stands_on_the_screen_in_no_time(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for table in TABLES.values():
+        if table.name != "deployments":
+            lake.append(table, valid_frame(table, n_rows=3))
+    started = time.process_time()
+    _status, told = as_json(tmp_path)
+    assert time.process_time() - started < 2.0
+    assert {each["table"] for each in told["tables"]} == set(TABLES) - {"deployments"}
+
+
+def test_the_command_loads_nothing_slow() -> None:
+    code = "import sys, pipeline.cli.status, pipeline.cli.status_runs, pipeline.monitoring.status; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"dagster", "mlflow", "apprise", "pandas"} & set(done.stdout.split())
+
+
+@contextmanager
+def dagster_database(url: str) -> Iterator[str]:
+    """A database called as ours, with the tables that Dagster makes."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE DATABASE poolcast_dagster"))
+    yield sa.engine.make_url(url).set(database="poolcast_dagster").render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(sa.text("DROP DATABASE poolcast_dagster WITH (FORCE)"))
+
+
+@pytest.mark.slow
+def test_runs_and_schedules_are_read_from_dagsters_own_tables(database: str, tmp_path: Path) -> None:
+    import dagster as dg
+    from dagster._core.remote_origin import (
+        InProcessCodeLocationOrigin,
+        RemoteInstigatorOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.scheduler.instigation import (
+        InstigatorState,
+        InstigatorStatus,
+        InstigatorType,
+        ScheduleInstigatorData,
+        TickData,
+        TickStatus,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    with dagster_database(database) as url:
+        runs, schedules = PostgresRunStorage(url, True), PostgresScheduleStorage(url, True)
+        for job, status in (("train", "SUCCESS"), ("train", "FAILURE"), ("serve", "FAILURE"), ("serve", "SUCCESS")):
+            runs.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus(status)))
+        for name, status in (("hourly", "RUNNING"), ("off", "STOPPED"), ("weekly", "DECLARED_IN_CODE")):
+            target = LoadableTargetOrigin(python_file="graph.py")
+            origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "graph"), name)
+            state = InstigatorState(
+                origin, InstigatorType.SCHEDULE, InstigatorStatus(status), ScheduleInstigatorData("7 * * * *")
+            )
+            schedules.add_instigator_state(state)
+            if name == "hourly":
+                schedules.create_tick(
+                    TickData(
+                        state.instigator_origin_id, name, InstigatorType.SCHEDULE, TickStatus.SKIPPED,
+                        NOW.timestamp(), selector_id=state.selector_id,
+                    )
+                )  # fmt: skip
+        found = seen_runs(Settings(tmp_path, postgres_url=database), NOW)
+    assert found.problem is None
+    assert (found.n_succeeded, found.n_failed, found.n_under_way) == (2, 2, 0)
+    assert [job for job, _at in found.failed] == ["train"]
+    ((hourly, ticked), (weekly, never)) = found.schedules
+    assert (hourly, weekly, never) == ("hourly", "weekly", None)
+    assert ticked is not None
+    assert abs(ticked - NOW) < timedelta(seconds=1)
+
+
+def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, postgres_url="postgresql://me:topsecret@127.0.0.1:1/x")
+    found = seen_runs(settings, NOW)
+    assert found.problem is not None
+    assert "topsecret" not in found.problem
+    assert "did not answer" in found.problem
