@@ -12,7 +12,7 @@ from pipeline.calendars import HOUR, FixedClock, Span
 from pipeline.labels.spec import LabelsSpec
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
-from sensors.clockwork import every_five_minutes, every_hour, every_sunday
+from sensors.clockwork import every_five_minutes, every_hour, every_hour_watch, every_sunday
 from sensors.labels import enough_new_labels
 from tests.builders import valid_frame
 
@@ -87,6 +87,14 @@ def test_labels_mature_over_the_day_in_which_they_may_still_change() -> None:
     assert isinstance(request, dg.RunRequest)
     now = datetime(2024, 3, 2, 10, tzinfo=UTC)
     assert span_of(request.tags) == Span(now - LabelsSpec().maturity - HOUR, now + HOUR)
+
+
+def test_the_watch_has_its_checks_look_at_this_hour_and_the_one_before_and_not_at_years() -> None:
+    clock = FixedClock(datetime(2020, 9, 10, 12, 37, tzinfo=UTC))
+    with dg.instance_for_test() as instance:
+        request = every_hour_watch(dg.build_schedule_context(instance=instance, resources={"clock": clock}))
+    assert isinstance(request, dg.RunRequest)
+    assert span_of(request.tags) == Span(datetime(2020, 9, 10, 11, tzinfo=UTC), datetime(2020, 9, 10, 13, tzinfo=UTC))
 
 
 def test_sunday_without_labels_says_why_nothing_is_trained(lake: Lake) -> None:
