@@ -7,6 +7,8 @@ Reasons of ours are sentences, those under which parsers refuse a record are sin
 kinds lie side by side.
 """
 
+from datetime import datetime
+
 import polars as pl
 
 from pipeline.calendars import Span
@@ -44,6 +46,11 @@ def put_aside_in(lake: Lake, target: Table, span: Span) -> pl.DataFrame:
 def stopped_among(aside: pl.DataFrame) -> pl.DataFrame:
     """The hours of which nothing was written."""
     return aside.filter(pl.col("reason") == STOPPED)
+
+
+def stopped_hours(lake: Lake, target: Table, span: Span) -> list[datetime]:
+    """The hours of a table of which nothing was written, as they stand in the quarantine."""
+    return sorted(stopped_among(put_aside_in(lake, target, span))["event_time"])
 
 
 def released_ids(lake: Lake, target: Table) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.aside import admitted, put_aside_in
+from assets.aside import admitted, put_aside_in, stopped_hours
 from assets.metadata import Seen
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import UsageError
@@ -103,7 +103,11 @@ def refreshed(
             f"{recipe.table}: {rows.height:,} rows for {done.start:%Y-%m-%d %H:%M} to {done.end:%Y-%m-%d %H:%M}"
         )
 
-    done = refresh(lake, recipe, span, sound, progress=progress, piece=piece)
+    def stopped(part: Span) -> list[datetime]:
+        return stopped_hours(lake, target, part)
+
+    # On record from the start: killed before its check runs, a stopped hour would pass for an empty one for good.
+    done = refresh(lake, recipe, span, sound, progress=progress, piece=piece, stopped=stopped)
     context.log.info(
         f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
     )

@@ -132,6 +132,7 @@ def refresh(
     *,
     progress: Callable[[Span, pl.DataFrame], None] = lambda _span, _rows: None,
     piece: timedelta | None = None,
+    stopped: Callable[[Span], Collection[datetime]] = lambda _span: (),
 ) -> Refreshed:
     """Bring the hours of `span` up to date: compute the stale ones, replace them atomically, put them on record.
 
@@ -141,6 +142,7 @@ def refresh(
         compute: gives all rows of the recipe's table in a span of whole hours.
         progress: shown each piece after it is durable, with its rows.
         piece: how much is computed and committed at once; `PIECE` unless given.
+        stopped: asked after a piece was computed, the hours of it of which nothing may be written: they stay stale.
     """
     target = table(recipe.table)
     # Of two at once, one could put old rows under the record of the other's new ones.
@@ -151,7 +153,8 @@ def refresh(
             for part in run.pieces(piece or PIECE):
                 rows = compute(part)
                 lake.replace(target, rows, part)
-                record(lake, target, rows, {hour: wanted[hour] for hour in part.hours()})
+                unsound = set(stopped(part))
+                record(lake, target, rows, {hour: VOID if hour in unsound else wanted[hour] for hour in part.hours()})
                 progress(part, rows)
     rows_now = sum(n_rows for _, n_rows in _recorded(lake, recipe.table, span).values())
     return Refreshed(len(stale), len(wanted) - len(stale), rows_now)

@@ -6,10 +6,14 @@ process; it speaks to nobody. Stays out: what is worth an alert and who hears of
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Self
 
 import dagster as dg
+import polars as pl
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -22,12 +26,15 @@ from dagster_shared.error import SerializableErrorInfo
 from pipeline.calendars import MINUTE, Clock
 from pipeline.errors import InputError, PoolcastError
 from pipeline.lake import Lake
+from pipeline.lake.disk import reporting
 from pipeline.monitoring.alerts.deliver import due
+from pipeline.monitoring.alerts.events import Event
 from pipeline.monitoring.alerts.journal import look, record, remembered
 from pipeline.monitoring.alerts.lookout import looked_over
 from pipeline.monitoring.alerts.rules import Rules
 from pipeline.monitoring.alerts.setup import AlertSetup
 from pipeline.monitoring.alerts.sources import FailedRun, Ticking, failed, job_of, missed
+from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.monitoring.alerts.state import Looked, still_open
 from pipeline.tables import ALERTS
 from resources.messenger import is_delivering, start_delivery
@@ -35,6 +42,9 @@ from resources.messenger import is_delivering, start_delivery
 LOOK_EVERY = 5 * MINUTE
 """How often tables, schedules and ages are looked at; what failed is written down at once."""
 OF_RUNS = ("run.failed", "check.failed")
+GAP = 3 * LOOK_EVERY
+"""Looks that far apart are a stop and a start."""
+MOST_FORGOTTEN = 200
 N_EXPECTED = 3
 """Ticks before now that a schedule is asked about."""
 
@@ -47,9 +57,15 @@ N_EXPECTED = 3
 )
 def failed_runs(
     context: dg.RunFailureSensorContext, lake: dg.ResourceParam[Lake], wall_clock: dg.ResourceParam[Clock]
-) -> None:
+) -> dg.SkipReason | None:
     """Writes a failed run into `alerts`, and each blocking check that failed in it."""
-    record(lake, failed(as_failed(context.instance, context.dagster_run, wall_clock.now())), wall_clock.now())
+    now = wall_clock.now()
+    try:
+        with reporting("write a failed run down"):
+            record(lake, failed(as_failed(context.instance, context.dagster_run, now)), now)
+    except PoolcastError as error:  # Dagster does not ask again; `alerts_told` finds the run all the same
+        return dg.SkipReason(str(error))
+    return None
 
 
 def as_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, now: datetime) -> FailedRun:
@@ -97,48 +113,98 @@ def alerts_told(
     alert_setup: dg.ResourceParam[AlertSetup],
 ) -> dg.SensorResult:
     """Looks for what somebody should know, and lets people be told."""
-    now = wall_clock.now()
-    memory = json.loads(context.cursor or "{}")
-    told = []
-    if now >= datetime.fromisoformat(memory.get("looked_at", "1970-01-01T00:00:00+00:00")) + LOOK_EVERY:
-        before = {key: datetime.fromisoformat(since) for key, since in memory.get("over_since", {}).items()}
-        n_new, over_since = _look(context.instance, lake, clock, now, before, alert_setup)
-        memory = {"looked_at": now.isoformat(), "over_since": {k: t.isoformat() for k, t in over_since.items()}}
-        told.append(f"looked: {n_new} new")
+    now, memory, told = wall_clock.now(), _Memory.of(context.cursor), []
+    if memory.is_look_due(now):
+        try:
+            with reporting("look for what somebody should know"):
+                n_new, memory, problems = _look(context.instance, lake, clock, now, memory, alert_setup)
+            told += [f"looked: {n_new} new", *problems]
+        except PoolcastError as error:
+            told.append(f"could not look, the next tick tries again: {error}")
     told.append(_let_be_told(lake, now, alert_setup))
-    return dg.SensorResult(skip_reason="; ".join(told), cursor=json.dumps(memory))
+    return dg.SensorResult(skip_reason="; ".join(told), cursor=memory.as_text())
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What one look leaves to the next: when it was, since when looks have come without a gap, what seems over."""
+
+    looked_at: datetime | None = None
+    looking_since: datetime | None = None
+    over_since: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cursor: str | None) -> Self:
+        """What a cursor says; a person may have set it to anything, which is no memory."""
+        with suppress(ValueError, TypeError, AttributeError, KeyError):
+            told = json.loads(cursor or "{}")
+            over = {str(key): _utc(since) for key, since in told.get("over_since", {}).items()}
+            return cls(_utc(told["looked_at"]), _utc(told.get("looking_since", told["looked_at"])), over)
+        return cls()
+
+    def as_text(self) -> str:
+        """The memory as a cursor."""
+        if self.looked_at is None or self.looking_since is None:
+            return "{}"
+        over = {key: moment.isoformat() for key, moment in self.over_since.items()}
+        moments = {"looked_at": self.looked_at.isoformat(), "looking_since": self.looking_since.isoformat()}
+        return json.dumps({**moments, "over_since": over})
+
+    def is_look_due(self, now: datetime) -> bool:
+        """Whether it is time; a look in the future was made by a clock that went wrong."""
+        return self.looked_at is None or not self.looked_at <= now < self.looked_at + LOOK_EVERY
+
+    def watched_since(self, now: datetime) -> datetime:
+        """Since when we look without a gap: what was due while nothing ran was missed by nobody."""
+        if self.looked_at is None or self.looking_since is None or not self.looked_at <= now <= self.looked_at + GAP:
+            return now
+        return self.looking_since
+
+
+def _utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _look(
-    instance: dg.DagsterInstance,
-    lake: Lake,
-    clock: Clock,
-    now: datetime,
-    over_since: Mapping[str, datetime],
-    setup: AlertSetup,
-) -> tuple[int, Mapping[str, datetime]]:
-    looked, events = looked_over(lake, clock.now(), setup.spec)
-    looked |= missed(ticking(instance, now), now) | not_yet_over(instance, lake, now)
+    instance: dg.DagsterInstance, lake: Lake, clock: Clock, now: datetime, memory: _Memory, setup: AlertSetup
+) -> tuple[int, _Memory, list[str]]:
+    problems: list[str] = []
+    looked, events = looked_over(lake, clock.now(), setup.spec, problems)
+    since = memory.watched_since(now)
+    looked |= missed(ticking(instance, now), now, watched_since=since) | not_yet_over(instance, lake, now)
+    events += forgotten(instance, lake, now, setup.spec)
     try:
         rules = setup.rules()
     except InputError:  # told below; what happens is written down all the same
         rules = Rules()
-    return look(lake, setup.folder, looked, events, over_since, now, rules=rules, spec=setup.spec)
+    n_new, over = look(lake, setup.folder, looked, events, memory.over_since, now, rules=rules, spec=setup.spec)
+    return n_new, _Memory(now, since, over), problems
+
+
+def forgotten(instance: dg.DagsterInstance, lake: Lake, now: datetime, spec: AlertsSpec) -> list[Event]:
+    """The runs that failed lately and are not written down: when they did, the disk may have been full."""
+    rows = remembered(lake, ALERTS, now).filter(pl.col("kind").is_in(OF_RUNS))
+    known = set(rows["body"].str.extract(r"^Run (\w+)"))
+    wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - spec.told_late)
+    runs = [run for run in instance.get_runs(wanted, limit=MOST_FORGOTTEN) if run.run_id[:8] not in known]
+    return [event for run in runs for event in failed(as_failed(instance, run, now))]
 
 
 def _let_be_told(lake: Lake, now: datetime, setup: AlertSetup) -> str:
     """Start a delivery where one is due; what was done, in words."""
     try:
-        receivers = setup.receivers()
-        if not receivers:
-            return "alerts are written down and nobody is told: POOLCAST_ALERTS_TO names no receiver"
-        if is_delivering():
-            return "a delivery is under way"
-        if due(lake, receivers, now, setup.rules(), setup.spec).is_empty:
-            return "everybody was told everything that is due"
+        with reporting("start a delivery"):
+            receivers = setup.receivers()
+            if not receivers:
+                return "alerts are written down and nobody is told: POOLCAST_ALERTS_TO names no receiver"
+            if is_delivering():
+                return "a delivery is under way"
+            if due(lake, receivers, now, setup.rules(), setup.spec).is_empty:
+                return "everybody was told everything that is due"
+            start_delivery(setup.folder.parent)
     except PoolcastError as error:
         return f"nobody is told: {error}"
-    start_delivery(setup.folder.parent)
     return "a delivery was started"
 
 

@@ -180,7 +180,7 @@ def _show_returns(told: dict[str, Any]) -> None:
     shown = ", ".join(f"{horizon} rank IC {as_text(figure)}" for horizon, figure in told["last_block"].items())
     in_charge = told["champion_version"]
     who = "nobody is in charge" if in_charge == "none" else f"version {in_charge} is in charge"
-    out.print(f"Return forecasts: {told['chosen']}; {shown}. {who}: {told['verdict']}.", markup=False)
+    out.print(f"Return forecasts: {told['chosen'].removesuffix('.')}; {shown}. {who}: {told['verdict']}.", markup=False)
 
 
 def _figures_table(title: str, told: dict[str, dict[str, Any]]) -> RichTable:

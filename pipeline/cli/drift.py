@@ -16,7 +16,7 @@ from pipeline.cli.screen import AsJson, as_written, err, out
 if TYPE_CHECKING:
     from pipeline.monitoring.drift.comparison import Comparison
 
-drift = typer.Typer(no_args_is_help=True, help="Drift: has the world moved since? On plain files, pool by pool.")
+drift = typer.Typer(no_args_is_help=True, help="Drift: has the world moved, in two files or since training?")
 
 _SHOWN = 50
 """Rows that a screen holds; JSON has them all."""
@@ -26,7 +26,7 @@ _NAMES_SHOWN = 8
 
 @drift.callback()
 def _drift() -> None:
-    """Drift: has the world moved since? On plain files, pool by pool."""
+    """Drift: has the world moved, in two files or since training?"""
 
 
 @drift.command("compare")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Rows that a screen holds; JSON has them all."""
+_FIRST_YEAR, _LAST_YEAR = 1971, 9998
+"""Windows around a moment must be moments as well."""
 
 
 def report_now(
@@ -76,6 +78,9 @@ def _moment(told: str | None) -> datetime:
         return SystemClock().now()
     try:
         found = datetime.fromisoformat(told)
-    except ValueError as error:
+        moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"--at takes a time like 2026-05-01T12:00, found {told!r}") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise UsageError(f"--at takes a time in the years {_FIRST_YEAR} to {_LAST_YEAR}, found {told!r}")
+    return moment

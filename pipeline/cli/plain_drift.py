@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from polars.selectors import by_name
 
 from pipeline.errors import InputError
 from pipeline.monitoring.drift.comparison import Comparison, compare
@@ -45,12 +46,13 @@ class Sides:
                 f"compare: only {str(reference if self.is_many else current)!r} has a column {EXPERIMENT!r}: give it to"
                 " both files or to none"
             )
+        self._name_alike()
         nothing = [pl.DataFrame(schema=schema) for schema in self._schemas]
         self._require_fitting()
         kinds, _ = kinds_of(nothing[0], nothing[1], (*self.group, EXPERIMENT), self.columns)
         wanted = [*self.group, *([EXPERIMENT] if self.is_many else []), *kinds]
         self._frames = [
-            frame.select(name for name in dict.fromkeys(wanted if self.columns else schema) if name in schema)
+            frame.select(by_name(*dict.fromkeys(wanted if self.columns else schema), require_all=False))
             for frame, schema in zip(self._frames, self._schemas, strict=True)
         ]
 
@@ -72,6 +74,20 @@ class Sides:
     def n_experiments(self) -> int:
         """How many answers there will be."""
         return self._counted().height if self.is_many else 1
+
+    def _name_alike(self) -> None:
+        """Categories become texts, and whole numbers of two widths those of one: both name the same things."""
+        for name in (*self.group, *([EXPERIMENT] if self.is_many else [])):
+            found = [schema.get(name) for schema in self._schemas]
+            if all(isinstance(dtype, pl.String | pl.Categorical | pl.Enum) for dtype in found):
+                common: pl.DataType = pl.String()
+            elif found[0] != found[1] and all(dtype is not None and dtype.is_integer() for dtype in found):
+                common = pl.Int128()
+            else:
+                continue
+            self._frames = [frame.with_columns(by_name(name).cast(common)) for frame in self._frames]
+            for schema in self._schemas:
+                schema[name] = common
 
     def _require_fitting(self) -> None:
         """Raise InputError unless the columns that name things do so in the same way on both sides."""
@@ -146,7 +162,9 @@ def _scanned(path: Path) -> pl.LazyFrame:
 
 def _listed(named: str, schema: pl.Schema) -> tuple[str, ...]:
     """Names with commas between, unless a column is called just that."""
-    return (named,) if named in schema else tuple(part.strip() for part in named.split(",") if part.strip())
+    if named in schema:
+        return (named,)
+    return tuple(dict.fromkeys(part.strip() for part in named.split(",") if part.strip()))
 
 
 def _parts(counted: pl.DataFrame) -> Iterator[pl.Series]:

@@ -65,7 +65,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         for line in _words_on(each):
             out.print(f"{name}: {line}", markup=False)
     if compared.height:
-        out.print(_comparisons_table(compared.to_dicts()))
+        print_wide(_comparisons_table(compared.to_dicts()))
 
 
 @promotion.command("history")

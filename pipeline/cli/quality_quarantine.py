@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.lake import print_rows_as_json, show_rows
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, settings_of
 from pipeline.errors import UsageError
 
 quarantine = typer.Typer(no_args_is_help=True, help="Quarantine: what was put aside, and why.")
@@ -59,7 +59,7 @@ def release_command(
     lake, now = lake_of(settings_of(data_dir)), SystemClock().now()
     done = release(lake, record_ids, reason=reason, actor=actor or getuser(), now=now)
     if as_json:
-        print_json(done.to_dicts())
+        print_rows_as_json(done)
         return
     hours = done.select("table_name", done["event_time"].dt.truncate("1h")).unique().sort("event_time")
     for name, hour in hours.rows():

@@ -20,6 +20,8 @@ from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, setti
 from pipeline.errors import PoolcastError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
     from pipeline.lake import Lake
@@ -62,7 +64,7 @@ def picture_of(settings: "Settings", now: datetime) -> "Picture":
     from pipeline.tables import ALERT_ACKS, ALERTS, DRIFT_REPORTS, QUALITY_REPORTS
 
     lake = lake_of(settings)
-    problems: list[str] = []
+    problems = list(_no_folders(settings.data_dir, settings.lake))
     tables = _tables(lake, now, problems)
     models = _models(lake, problems)
     drift = drift_health(_read(lake, DRIFT_REPORTS, now, 7 * LATELY, problems))
@@ -72,6 +74,16 @@ def picture_of(settings: "Settings", now: datetime) -> "Picture":
     runs = seen_runs(settings, now)
     told = attention(tables, drift, quality, runs, alerts, problems)
     return Picture(now, tables, models, drift, quality, runs, alerts, told)
+
+
+def _no_folders(*folders: "Path") -> Iterator[str]:
+    """What stands where a folder should, and cannot be one or cannot be seen."""
+    for folder in folders:
+        try:
+            if folder.exists() and not folder.is_dir():
+                yield f"{str(folder)!r} is no folder"
+        except OSError as error:
+            yield f"{str(folder)!r} cannot be read: {error.strerror}"
 
 
 def _tables(lake: "Lake", now: datetime, problems: list[str]) -> "tuple[TableHealth, ...]":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DATABASE: Final = "poolcast_dagster"
 _CONNECT_SECONDS: Final = 2
+_BOUNDED: Final = "SET statement_timeout = '5s'"
 _RUNS: Final = """
     SELECT pipeline_name, status, coalesce(end_time, start_time) FROM runs
     WHERE update_timestamp > :since ORDER BY id DESC LIMIT 2000
@@ -29,19 +30,32 @@ def seen_runs(settings: "Settings", now: datetime) -> RunsHealth:
     """Runs of the last days and the schedules that are on; where the database cannot be asked, why."""
     import sqlalchemy as sa
 
-    url = _running(settings)
-    if url is None:
-        return RunsHealth(problem="PostgreSQL does not run; `poolcast up` starts it")
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
-        with engine.connect() as connection:
-            since = {"since": (now - timedelta(days=8)).replace(tzinfo=None)}
-            runs = [tuple(row) for row in connection.execute(sa.text(_RUNS), since)]
-            ticks: dict[str, Any] = {row[0]: row[1] for row in connection.execute(sa.text(_TICKS))}
-            states = connection.execute(sa.text(_SCHEDULES)).all()
-    except sa.exc.SQLAlchemyError as error:
-        words = str(getattr(error, "orig", error)).strip().splitlines()[:1]
-        return RunsHealth(problem=f"PostgreSQL was asked and did not answer: {''.join(words)[:200]}")
+        urls = _running(settings)
+        engines = [
+            sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
+            for url in urls
+        ]
+    except (sa.exc.ArgumentError, ImportError, ValueError):  # what it holds may be a secret
+        return RunsHealth(problem="POOLCAST_POSTGRES_URL is no address of PostgreSQL", is_silent=True)
+    said = "PostgreSQL does not run; `poolcast up` starts it"
+    for engine in engines:
+        try:
+            with engine.connect() as connection:
+                connection.execute(sa.text(_BOUNDED))
+                since = {"since": (now - timedelta(days=8)).replace(tzinfo=None)}
+                runs = [tuple(row) for row in connection.execute(sa.text(_RUNS), since)]
+                ticks: dict[str, Any] = {row[0]: row[1] for row in connection.execute(sa.text(_TICKS))}
+                states = connection.execute(sa.text(_SCHEDULES)).all()
+            break
+        except sa.exc.SQLAlchemyError as error:
+            words = "".join(str(getattr(error, "orig", error)).strip().splitlines()[:1])[:200]
+            if "does not exist" not in words:
+                said = f"PostgreSQL was asked and did not answer: {words}"
+                return RunsHealth(problem=said, is_silent=True)
+            said = f"PostgreSQL runs and Dagster never used it: {words}"
+    else:
+        return RunsHealth(problem=said)
     named = [(name, ticks.get(selector)) for body, selector in states if (name := _name_if_on(body))]
     times = [(name, None if at is None else at.timestamp()) for name, at in _in_utc(named)]
     return runs_health(runs, times, now)
@@ -63,17 +77,18 @@ def _name_if_on(body: str) -> str | None:
     return None
 
 
-def _running(settings: "Settings") -> str | None:
-    """The URL of the database, where a server runs already."""
+def _running(settings: "Settings") -> list[str]:
+    """Where a server runs already, the URL of Dagster's database, and then of its schema in another one."""
     from sqlalchemy.engine import make_url
 
     if settings.postgres_url is not None:
-        text = settings.postgres_url.replace("postgres://", "postgresql://", 1)
-        return make_url(text).set(database=_DATABASE).render_as_string(hide_password=False)
+        server = make_url(settings.postgres_url.replace("postgres://", "postgresql://", 1))
+        within = server.update_query_dict({"options": f"-csearch_path={_DATABASE}"})
+        return [url.render_as_string(hide_password=False) for url in (server.set(database=_DATABASE), within)]
     import psutil
 
-    with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+    with suppress(OSError, ValueError, IndexError, psutil.Error):
         lines = (settings.postgres_dir / "cluster" / "postmaster.pid").read_text().splitlines()
         if "postgres" in psutil.Process(int(lines[0])).name():
-            return f"postgresql://postgres@/{_DATABASE}?host={lines[4]}"
-    return None
+            return [f"postgresql://postgres@/{_DATABASE}?host={lines[4]}"]
+    return []

@@ -87,7 +87,9 @@ def of_reason(table: str, reason: str) -> str:
 
 
 def release(lake: Lake, record_ids: Collection[str], *, reason: str, actor: str, now: datetime) -> pl.DataFrame:
-    """Write down that records may pass, and give the releases; whole or not at all. A second time changes nothing.
+    """Write down that records may pass, and give the releases; whole or not at all.
+
+    A second time changes nothing: what is given then says who released it first, when and why.
 
     Raises:
         UsageError: no reason, an id that is not in the quarantine, or a record that may not be let in.
@@ -111,4 +113,4 @@ def release(lake: Lake, record_ids: Collection[str], *, reason: str, actor: str,
     ).cast(RELEASES.schema)
     new = rows.join(lake.scan(RELEASES).collect(), on=RELEASES.key, how="anti")
     lake.append(RELEASES, new)
-    return rows
+    return lake.scan(RELEASES).collect().join(rows, on=RELEASES.key, how="semi")

@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline.calendars import DAY, EPOCH, HOUR
 from pipeline.monitoring.alerts.state import newest
+from pipeline.monitoring.drift.alarm import STANDS
 from pipeline.monitoring.freshness import OLDEST
 from pipeline.monitoring.quality.floor import Low, confirmed_low
 from pipeline.monitoring.quality.spec import QUALITY
@@ -78,7 +79,7 @@ class QualityHealth:
 
 @dataclass(frozen=True)
 class RunsHealth:
-    """What Dagster's database says of the last day; `problem`: why it was not asked.
+    """What Dagster's database says of the last day; `problem`: why it was not asked, or did not answer (`is_silent`).
 
     `failed` are the jobs whose last run failed, with the moment; `schedules` those switched on, with their last tick.
     """
@@ -89,6 +90,7 @@ class RunsHealth:
     failed: tuple[tuple[str, datetime], ...] = ()
     schedules: tuple[tuple[str, datetime | None], ...] = ()
     problem: str | None = None
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def drift_health(reports: pl.DataFrame) -> tuple[DriftHealth, ...]:
         is_so = pl.col("is_drifted").fill_null(value=False)
         moved = rows.filter((pl.col("kind") == "feature") & is_so & pl.col("js").is_not_null())
         top = moved.sort("js", descending=True).head(_MOST_FEATURES).select("subject", "js").rows()
-        is_alarm = rows.filter((pl.col("kind") == "alarm") & is_so).height > 0
+        is_alarm = rows.filter((pl.col("kind") == "alarm") & (pl.col("subject") == STANDS) & is_so).height > 0
         known_at = rows["known_at"][0]
         found.append(DriftHealth(str(model), int(version), str(source), known_at, is_alarm, moved.height, tuple(top)))
     return tuple(found)
@@ -206,6 +208,7 @@ def attention(
     found += [f"{each.table} is older than it may be" for each in tables if each.is_fresh is False]
     found += [f"{d.model} version {d.version} suffers from drift" for d in drift if d.is_alarm]
     found += [f"quality of {q.table} of {q.source} is below its floor" for q in quality if q.is_low]
+    found += [f"runs and schedules are unknown: {runs.problem}"] if runs.is_silent else []
     found += [f"the last run of {job} failed" for job, _ in runs.failed]
     found += [
         f"nobody acknowledged: {alert.title}"

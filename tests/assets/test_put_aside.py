@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from assets.aside import admitted, put_aside_in
+from assets.aside import admitted, put_aside_in, stopped_hours
 from assets.checks import EXPECTATION_CHECKS
 from assets.hours import hourly_asset, range_tags, refreshed
 from pipeline.calendars import HOUR, Span
@@ -111,6 +112,20 @@ def test_a_run_stops_where_too_many_rows_are_broken_and_nothing_of_the_hour_is_w
     assert kept(lake, SNAPSHOTS).height == 20
 
 
+def test_killed_before_its_check_a_stopped_hour_is_due_all_the_same_and_the_other_is_not(lake: Lake) -> None:
+    late = pl.col("event_time") >= START + HOUR
+    made = pl.concat([rows(), *(rows(pool=pl.lit(f"0xa{i}"), reserve_usd=pl.lit(-5.0)).filter(late) for i in range(5))])
+
+    @hourly_asset(name="snapshots")
+    def snapshots(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return refreshed(context, lake, RECIPE, lambda span: inside(made, span))
+
+    dg.materialize([snapshots], resources={"lake": lake}, tags=range_tags(SPAN))
+    (hour,) = stopped_hours(lake, SNAPSHOTS, SPAN)
+    assert stale_hours(lake, RECIPE, SPAN) == [hour] == [START + HOUR]
+    assert kept(lake, SNAPSHOTS).filter(late).is_empty()
+
+
 def test_computed_again_an_hour_puts_aside_the_same_records_and_takes_back_what_is_sound_now(lake: Lake) -> None:
     refreshed_with(lake, rows(reserve_usd=DOUBT))
     first = kept(lake, QUARANTINE)
@@ -157,6 +172,18 @@ def test_a_released_record_passes_at_its_hour_survives_recomputation_and_its_che
     assert kept(lake, QUARANTINE)["reason"].to_list() == ["released"]
     (row,) = kept(lake, RELEASES).to_dicts()
     assert (row["actor"], row["reason"], row["known_at"]) == ("ann", "a debt, not an error", NOW)
+
+
+def test_a_second_release_is_told_of_the_first_and_two_at_once_are_one(lake: Lake) -> None:
+    refreshed_with(lake, rows(reserve_usd=DOUBT))
+    (record,) = kept(lake, QUARANTINE)["record_id"]
+
+    def says(actor: str) -> str:
+        return str(release(Lake(lake.root), [record], reason="why", actor=actor, now=NOW)["actor"].item())
+
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(says, ("ann", "bob")))
+    assert [*said, says("eve")] == kept(lake, RELEASES)["actor"].to_list() * 3
 
 
 def test_what_cannot_be_released_is_refused_and_nothing_is_written(lake: Lake) -> None:

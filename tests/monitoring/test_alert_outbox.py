@@ -6,14 +6,17 @@ from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
 from itertools import pairwise
 from pathlib import Path
+from time import process_time
 
 import polars as pl
 import pytest
 
 from pipeline.calendars import DAY, HOUR, MINUTE
+from pipeline.monitoring.alerts.events import rows_of
 from pipeline.monitoring.alerts.journal import acknowledge, listed, remembered
 from pipeline.monitoring.alerts.message import Letter
-from pipeline.monitoring.alerts.receivers import Receiver
+from pipeline.monitoring.alerts.outbox import decision, plan
+from pipeline.monitoring.alerts.receivers import Receiver, receivers_of
 from pipeline.monitoring.alerts.rules import DAYS, Quiet, Rules, Treatment
 from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.tables import ALERT_DELIVERIES, ALERTS
@@ -108,6 +111,33 @@ def test_one_that_fails_is_left_alone_for_longer_and_longer(bench: Bench, post: 
     bench.clock.move(minutes=15)
     bench.delivers(courier=post)
     assert len(post.got) == 1
+
+
+def test_two_letters_that_fail_in_one_delivery_are_one_failure(bench: Bench, post: Post) -> None:
+    bench.happens(event("a"), event("b"), event("c"))
+    post.is_up = False
+
+    def slow(receiver: Receiver, letters: Sequence[Letter], spec: AlertsSpec) -> Iterator[str]:
+        for why in post(receiver, letters, spec):
+            bench.clock.move(seconds=1)
+            yield why
+
+    tried = []
+    for second in range(0, 600, 30):
+        before, bench.clock.moment = post.n_tries, NOON + timedelta(seconds=second)
+        bench.delivers(courier=slow)
+        tried += [second] if post.n_tries > before else []
+    assert [b - a for a, b in pairwise(tried)] == [60, 90, 150, 270]  # the pause, from the failure on
+
+
+def test_thousands_of_alerts_are_planned_in_no_time() -> None:
+    happened = rows_of((event(f"job-{n}", kind="check.failed") for n in range(3000)), NOON)
+    name = receivers_of("escalate=json://one.example", b"salt")
+    told = [decision(row, name[0].name, NOON, "sent") for row in happened["alert_id"]]
+    deliveries = pl.DataFrame(told, ALERT_DELIVERIES.schema)
+    started = process_time()
+    plan(happened, deliveries, set(), name, Rules(), AlertsSpec(), NOON + HOUR)
+    assert process_time() - started < 3.0
 
 
 def test_what_could_not_be_told_for_days_is_given_up_and_that_is_told(bench: Bench, post: Post) -> None:

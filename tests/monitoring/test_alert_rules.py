@@ -131,3 +131,10 @@ def test_what_is_no_address_is_refused_without_being_shown(told: str) -> None:
     with pytest.raises(UsageError, match="POOLCAST_ALERTS_TO") as caught:
         receivers_of(told if told != f"{SECRET} verysecret@host" else f"x {SECRET}", b"s")
     assert "secret" not in str(caught.value).replace("it may be secret", "")
+
+
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    deep = tmp_path / "rules.toml"
+    deep.write_text("a=" + "[" * 100_000)
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_rules(deep)

@@ -19,6 +19,7 @@ from pipeline.monitoring.alerts.sources import (
     stale,
 )
 from pipeline.monitoring.alerts.spec import AlertsSpec
+from pipeline.monitoring.status import drift_health
 from pipeline.tables import ALERTS, DEPLOYMENTS, DRIFT_REPORTS, QUALITY_REPORTS, Table
 from tests.builders import valid_frame
 from tests.monitoring.alert_bench import NOON, event
@@ -41,7 +42,9 @@ def report(kind: str, *, subject: str = "all", is_drifted: bool = True, ago: flo
 def test_an_alarm_names_the_five_features_that_moved_most() -> None:
     features = [report("feature", subject=f"feature_{n}", js=n / 10, q_value=0.01) for n in range(1, 8)]
     calm = report("feature", subject="calm", js=0.9, is_drifted=False)
-    looked = drifted(pl.concat([report("alarm", words="loss 1.20 against 0.85"), calm, *features]), NOON, SPEC)
+    looked = drifted(
+        pl.concat([report("alarm", subject="stands", words="loss 1.20 against 0.85"), calm, *features]), NOON, SPEC
+    )
     (found,) = looked.found
     assert found.details[0] == "loss 1.20 against 0.85"
     assert [line.split(":")[0] for line in found.details[1:6]] == [f"feature_{n}" for n in (7, 6, 5, 4, 3)]
@@ -51,12 +54,22 @@ def test_an_alarm_names_the_five_features_that_moved_most() -> None:
 
 
 def test_the_last_report_counts_and_an_old_one_says_nothing() -> None:
-    spoke, silent = report("alarm", ago=2), report("alarm", ago=1, is_drifted=False)
+    spoke, silent = report("alarm", subject="stands", ago=2), report("alarm", subject="stands", ago=1, is_drifted=False)
     assert drifted(pl.concat([spoke, silent]), NOON, SPEC).found == ()
     assert drifted(pl.concat([spoke, silent]), NOON, SPEC).kinds == {"drift.harm"}
-    assert drifted(report("alarm", ago=30), NOON, SPEC).kinds == frozenset()
+    assert drifted(report("alarm", subject="stands", ago=30), NOON, SPEC).kinds == frozenset()
     assert drifted(DRIFT_REPORTS.empty(), NOON, SPEC).kinds == frozenset()
     assert drifted(report("feature"), NOON, SPEC).found == ()
+
+
+def test_a_shift_with_harm_that_one_report_saw_is_told_once_the_alarm_stands() -> None:
+    seen, asks = report("alarm", subject="seen"), report("alarm", subject="asks")
+    glimpse = pl.concat([seen, report("alarm", subject="stands", is_drifted=False)])
+    assert drifted(glimpse, NOON, SPEC).found == ()
+    assert not any(one.is_alarm for one in drift_health(glimpse))
+    standing = pl.concat([seen, asks, report("alarm", subject="stands")])
+    assert len(drifted(standing, NOON, SPEC).found) == 1
+    assert all(one.is_alarm for one in drift_health(standing))
 
 
 def test_quality_is_told_once_it_is_confirmed_to_be_below_its_floor() -> None:
@@ -93,6 +106,7 @@ def test_a_table_is_old_beyond_its_bound_and_where_it_has_no_row() -> None:
     ages = {"answers": 16 * MINUTE, "tokens": 59 * MINUTE, "trades": None}
     oldest = {"answers": 15 * MINUTE, "tokens": HOUR, "trades": HOUR}
     assert [found.subject for found in stale(ages, oldest, NOON).found] == ["answers", "trades"]
+    assert ["is not being asked" in found.body for found in stale(ages, oldest, NOON).found] == [True, False]
     assert stale({}, oldest, NOON).kinds == {"freshness.stale"}
 
 
@@ -108,6 +122,13 @@ def test_two_ticks_in_a_row_are_missed_and_one_is_not(since: float | None, is_mi
 def test_a_tick_that_is_only_just_due_is_not_missed() -> None:
     expected = [NOON - MINUTE, NOON - 61 * MINUTE, NOON - 121 * MINUTE]
     assert not missed([Ticking("hourly", expected, NOON - 100 * MINUTE)], NOON).found
+
+
+def test_what_was_due_before_anybody_watched_begins_nothing_and_ends_nothing() -> None:
+    late = Ticking("hourly", [NOON - n * HOUR for n in range(1, 4)], NOON - 600 * MINUTE)
+    looked = missed([late], NOON, watched_since=NOON - 30 * MINUTE)
+    assert (looked.found, looked.still) == ((), frozenset({"schedule.missed:hourly"}))
+    assert missed([late], NOON, watched_since=NOON - 121 * MINUTE).found
 
 
 def test_a_failed_run_is_one_event_and_its_failed_checks_are_one_each() -> None:

@@ -21,7 +21,7 @@ from tests.monitoring.alert_bench import Bench, Web, event, free_port, mailbox
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
     "<!channel> <!here> <@U123|you> <https://evil.example|free>",
-    "@everyone @here <@&1> https://evil.example/claim www.evil.example evil.example",
+    "@everyone @here <@&1> https://evil.example/claim www.evil.example evil\u3002example evil\uff61example",
     "[claim](https://evil.example) ![x](https://evil.example/x.png) [a]: https://evil.example",
     "*bold* _it_ ~gone~ `code` ```block``` # head > quote ||hidden||",
     "\x1b[2J\x1b]0;title\x07 \u202egnp.exe \u200bzero\u2060width \x00\r\nBcc: all@evil.example",

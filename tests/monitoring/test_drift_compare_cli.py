@@ -67,6 +67,28 @@ def test_each_experiment_gets_an_answer_of_its_own_in_order(tmp_path, named, mon
         np.testing.assert_allclose(*figures, rtol=1e-9)
 
 
+def test_pools_and_experiments_may_be_categories_or_whole_numbers_of_any_width(tmp_path):
+    ids = [frame.with_columns(pool=pl.col("pool").rank("dense").cast(pl.Int64)) for frame in (pools(1), pools(2))]
+    plain = [frame.with_columns(pl.col("pool").cast(pl.String), experiment=pl.lit("e")) for frame in ids]
+    categories = plain[0].with_columns(pl.col("pool", "experiment").cast(pl.Categorical)), plain[1]
+    narrow = [frame.with_columns(experiment=pl.lit(7, pl.Int64)) for frame in ids]
+    narrow[1] = narrow[1].with_columns(pl.col("pool").cast(pl.UInt16), pl.col("experiment").cast(pl.Int8))
+    told = [json.loads(run(tmp_path, *sides, "--json").stdout)["experiments"] for sides in (plain, categories, narrow)]
+    assert told[0] == told[1]
+    assert [(one["experiment"], one["n_shared_pools"]) for (one,) in told] == [("e", 60), ("e", 60), (7, 60)]
+
+
+@pytest.mark.parametrize("name", ["*", "^f.*$", "__pool__", ""])
+def test_a_column_may_be_called_anything(tmp_path, name):
+    for was, asked in (("f00", ()), ("f00", ("--columns", name)), ("pool", ("--group", name))):
+        sides = [frame.rename({was: name}) for frame in (pools(1), pools(2))]
+        if asked[:1] == ("--columns",) and not name:
+            continue
+        told = json.loads(run(tmp_path, *sides, *asked, "--json").stdout)
+        assert [one["column"] for one in told["columns"]][:1] == ["f00" if was == "pool" else name]
+    assert run(tmp_path, pools(1), pools(2), "--group", "pool,pool", "--json").exit_code == 0
+
+
 def test_the_table_names_what_drifted_and_what_was_left_out(tmp_path):
     sides = [frame.with_columns(day=pl.lit(date(2024, 1, 1))) for frame in (pools(1), pools(2, shift=(4.0,)))]
     done = run(tmp_path, *sides)

@@ -217,3 +217,13 @@ def test_the_same_seed_gives_the_same_answer():
     )
     assert one.columns.equals(same.columns)
     assert not one.columns.equals(other.columns)
+
+
+def test_of_pools_with_more_rows_on_one_side_the_same_ones_are_dealt_whatever_their_order():
+    rng = np.random.default_rng(4)
+    before, after = draw(60, rng, features=2, snapshots=7), draw(40, rng, features=2, snapshots=2)
+    before = pl.concat([before, before.head(7)]).with_columns(f01=pl.col("f01").round(0))
+    shuffled = [frame.sample(fraction=1, shuffle=True, seed=5) for frame in (before, after)]
+    first, second = (compare(*sides, group=["pool"], spec=QUICK).columns for sides in ((before, after), shuffled))
+    for name in ("js", "js_by_chance", "p_value"):
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-9)

@@ -32,6 +32,39 @@ def test_without_drift_there_are_hardly_any_alarms_whatever_the_sample(n_current
         assert (p_values <= level).sum() <= stats.binom.ppf(0.999, len(p_values), level)
 
 
+def lopsided(seed, n_rows, within):
+    """400 pools against 25, which have another number of rows each."""
+    rng = np.random.default_rng([2, seed])
+
+    def side(n, rows):
+        values = (rng.normal(0, 1, (n, 1, 4)) + rng.normal(0, within, (n, rows, 4))).reshape(-1, 4).T
+        return pl.DataFrame({"pool": np.repeat(np.arange(n), rows), **{f"f{at}": own for at, own in enumerate(values)}})
+
+    return side(400, n_rows[0]), side(25, n_rows[1])
+
+
+@pytest.mark.parametrize("n_rows", [(12, 1), (1, 12), (12, 3)])
+def test_pools_with_fewer_rows_on_one_side_raise_no_alarm(n_rows):
+    """A pool of one row scatters more than one of twelve: were all rows dealt out, 12 against 1 would alarm always."""
+    found = [
+        compare(*lopsided(seed, n_rows, 1.5), group=["pool"], spec=DriftSpec(n_permutations=999, seed=seed))
+        for seed in range(40)
+    ]
+    assert sum(one.alarm for one in found) <= stats.binom.ppf(0.999, 40, 0.05)
+    p_values = np.concatenate([one.columns["p_value"].to_numpy() for one in found])
+    for level in (0.05, 0.2, 0.5):
+        assert (p_values <= level).sum() <= stats.binom.ppf(0.999, len(p_values), level)
+    assert (p_values <= 0.5).sum() >= stats.binom.ppf(0.001, len(p_values), 0.5)
+
+
+def test_the_classifier_is_not_misled_by_pools_with_fewer_rows():
+    found = [
+        domain_classifier(*lopsided(seed, (12, 1), 1.5), group=["pool"], spec=DriftSpec(n_permutations=199))
+        for seed in range(30)
+    ]
+    assert sum(one.p_value <= 0.05 for one in found) <= stats.binom.ppf(0.999, 30, 0.05)
+
+
 def test_a_doubled_feature_is_named_more_often_than_not_and_a_fourfold_one_always():
     doubled = sum(one.columns["is_drifted"][0] for one in worlds(25, 100, (2.0,)))
     assert doubled >= stats.binom.ppf(0.01, 25, 0.7)

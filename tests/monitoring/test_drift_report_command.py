@@ -13,10 +13,11 @@ def asked(*arguments: str) -> BaseException | None:
     return CliRunner().invoke(app, ["drift", "report", *arguments]).exception
 
 
-def test_a_moment_that_is_none_is_refused(tmp_path: Path) -> None:
-    found = asked("--at", "yesterday", "--data-dir", str(tmp_path))
+@pytest.mark.parametrize("told", ["yesterday", "0001-01-01T00:00+14:00", "0001-01-01", "9999-12-31T23:59"])
+def test_a_moment_that_is_none_or_has_no_day_around_it_is_refused(tmp_path: Path, told: str) -> None:
+    found = asked("--at", told, "--data-dir", str(tmp_path))
     assert isinstance(found, UsageError)
-    assert "'yesterday'" in str(found)
+    assert repr(told) in str(found)
 
 
 def test_without_a_registry_it_says_so_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_everything_has_its_line_and_what_is_wrong_needs_attention(tmp_path: Pat
     lake.append(ANSWERS, rows(ANSWERS, event_time=old, known_at=old, asked_at=old))
     Moves(lake, None).move(Move("pool-outcome", "promote", 1, "a" * 64, "gate", "why"), at=old)
     report = {"known_at": old, "model_name": "pool-outcome", "model_version": 1, "source": "s", "is_drifted": True}
-    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="alarm", subject="verdict"))
+    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="alarm", subject="stands"))
     lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="feature", subject="volume_h1_usd", js=0.31))
     lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, **report, kind="feature", subject=HOSTILE, js=0.01))
     for hours in (1, 2, 3):
@@ -194,3 +194,30 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: 
     assert found.problem is not None
     assert "topsecret" not in found.problem
     assert "did not answer" in found.problem
+    assert found.is_silent
+
+
+@pytest.mark.parametrize("url", ["garbage:topsecret@@", "mysql://u:topsecret@h/x", "postgresql://u:topsecret@h:port/x"])
+def test_what_is_no_address_of_a_database_needs_attention_and_is_not_shown(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POOLCAST_POSTGRES_URL", url)
+    status, text = asked(tmp_path)
+    assert status == 1
+    assert "Needs attention: runs and schedules are unknown: POOLCAST_POSTGRES_URL is no" in " ".join(text.split())
+    assert "topsecret" not in text
+
+
+@pytest.mark.slow
+def test_a_server_that_dagster_never_used_is_no_alarm(database: str, tmp_path: Path) -> None:
+    found = seen_runs(Settings(tmp_path, postgres_url=database), NOW)
+    assert found.problem is not None
+    assert "Dagster never used it" in found.problem
+    assert not found.is_silent
+
+
+def test_a_file_where_the_data_should_lie_is_not_well(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    status, text = asked(tmp_path / "data")
+    assert status == 1
+    assert "is no folder" in " ".join(text.split())

@@ -75,7 +75,7 @@ class Watched:
         setup = AlertSetup(self.folder / "alerts", None, self.to)
         return {"lake": self.lake, "clock": self.clock, "wall_clock": self.clock, "alert_setup": setup}
 
-    def runs(self, job: str, *assets: object) -> None:
+    def runs(self, job: str, *assets: object, is_noticed: bool = True) -> dg.SkipReason | None:
         definitions = dg.Definitions(
             assets=[each for each in assets if isinstance(each, dg.AssetsDefinition) and not each.check_keys],
             asset_checks=[each for each in assets if isinstance(each, dg.AssetsDefinition) and each.check_keys],
@@ -84,14 +84,16 @@ class Watched:
         )
         made = definitions.resolve_job_def(job)
         result = made.execute_in_process(instance=self.instance, raise_on_error=False)
-        if result.success:
-            return
+        if result.success or not is_noticed:
+            return None
         (event,) = [e for e in result.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE]
         context = dg.build_run_status_sensor_context(
             sensor_name="failed_runs", dagster_event=event, dagster_instance=self.instance,
             dagster_run=result.dagster_run, resources={"lake": self.lake, "wall_clock": self.clock},
         )  # fmt: skip
-        failed_runs(context.for_run_failure())
+        said = failed_runs(context.for_run_failure())
+        assert said is None or isinstance(said, dg.SkipReason)
+        return said
 
     def tick(self) -> str:
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources=self.doors)
@@ -110,7 +112,7 @@ class Watched:
         return rows.select("kind", "state", "subject").rows()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.instance_for_test() as made:
         yield made
@@ -166,6 +168,10 @@ def test_a_schedule_that_is_on_and_missed_two_ticks_is_told_and_no_other(tmp_pat
 
 
 def _missing(watched: Watched) -> None:
+    now = watched.clock.now()
+    watched.cursor = json.dumps({
+        "looked_at": (now - LOOK_EVERY).isoformat(), "looking_since": (now - timedelta(days=9)).isoformat()
+    })  # fmt: skip
     scheduled(watched, "late", "7 * * * *", on=True, ticked=timedelta(hours=3))
     scheduled(watched, "never", "*/5 * * * *", on=True, ticked=None)
     scheduled(watched, "one_late", "7 * * * *", on=True, ticked=timedelta(minutes=61))
@@ -173,6 +179,81 @@ def _missing(watched: Watched) -> None:
     scheduled(watched, "off", "7 * * * *", on=False, ticked=timedelta(days=3))
     watched.tick()
     assert set(watched.alerts) == {("schedule.missed", "raised", name) for name in ("late", "never")}
+
+
+def test_what_was_due_while_nothing_ran_is_no_alarm_after_a_start(watched: Watched) -> None:
+    scheduled(watched, "frequent", "*/5 * * * *", on=True, ticked=timedelta(days=2))
+    assert watched.tick().startswith("looked: 0 new")
+    assert watched.looks_again().startswith("looked: 0 new")
+    for _ in range(3):
+        watched.looks_again()
+    assert watched.alerts == [("schedule.missed", "raised", "frequent")]
+    watched.clock.move(hours=20)  # a laptop slept; nobody knows yet that it is over, so it is not
+    for _ in range(4):
+        watched.looks_again()
+    assert {state for _kind, state, _subject in watched.alerts} == {"raised"}
+
+
+def test_a_failed_run_that_could_not_be_written_down_is_told_by_the_next_look(watched: Watched) -> None:
+    (watched.folder / "lake").touch()  # nothing can be written
+    said = watched.runs("train", broken)
+    assert said is not None
+    assert "could not" in str(said.skip_message)
+    assert "could not look" in watched.tick()
+    (watched.folder / "lake").unlink()
+    assert watched.tick().startswith("looked: 1 new")
+    watched.looks_again()
+    assert watched.alerts == [("run.failed", "raised", "train")]
+
+
+def test_a_look_finds_the_run_that_the_other_sensor_finds(watched: Watched) -> None:
+    watched.runs("train", broken, is_noticed=False)
+    watched.tick()
+    watched.runs("collect", sound, broken_check)
+    watched.looks_again()
+    assert sorted(watched.alerts) == [
+        ("check.failed", "raised", "collect/answers answers_as_specified"),
+        ("run.failed", "raised", "train"),
+    ]
+
+
+def test_a_clock_that_went_ahead_and_was_set_right_stops_no_look(watched: Watched) -> None:
+    right = watched.clock.now()
+    watched.clock.move(days=400)
+    watched.tick()
+    watched.clock.moment = right
+    assert watched.tick().startswith("looked: 0 new")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "[]", "{}", '{"looked_at": 3}', '{"looked_at": "2020-01-01"}'])
+def test_a_cursor_that_somebody_set_stops_no_tick(watched: Watched, cursor: str) -> None:
+    watched.cursor = cursor
+    assert watched.tick().startswith("looked: 0 new")
+
+
+def broken_table(watched: Watched, name: str) -> None:
+    log = watched.folder / "lake" / name / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("nonsense")
+
+
+def test_a_table_that_is_broken_hides_no_other_and_is_said(watched: Watched) -> None:
+    broken_table(watched, "drift_reports")
+    watched.runs("train", broken, is_noticed=False)
+    Moves(watched.lake, None).move(Move("pool-outcome", "promote", 1, "a" * 64, "gate", "y"), at=watched.clock.now())
+    said = watched.tick()
+    assert said.startswith("looked: 2 new")
+    assert "'drift_reports'" in said
+
+
+def test_alerts_or_a_folder_that_is_broken_stops_no_tick(watched: Watched) -> None:
+    watched.to = "json://127.0.0.1:1/"
+    broken_table(watched, "alerts")
+    (watched.folder / "alerts").touch()
+    said = watched.tick()
+    assert "could not look" in said
+    assert "nobody is told: could not" in said
+    assert watched.cursor == "{}"  # so that the next tick looks
 
 
 def test_old_tables_and_moves_of_the_ledger_are_told(watched: Watched) -> None:

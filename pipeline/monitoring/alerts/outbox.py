@@ -11,7 +11,7 @@ longer and longer.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -67,12 +67,18 @@ class Plan:
         return self.decisions.is_empty() and not any(self.messages.values())
 
 
-@dataclass(frozen=True)
 class _Books:
-    """What one receiver was told, and what it knows of."""
+    """What one receiver was told, and what it knows of; everything is looked up, for there may be thousands."""
 
-    told: list[Row]
-    alerts: dict[str, Row]
+    def __init__(self, told: list[Row], alerts: dict[str, Row]) -> None:
+        self.told, self.alerts = told, alerts
+        self._same: dict[tuple[str, str], list[Row]] = {}
+        self._escalated: dict[str, list[datetime]] = {}
+        for row in told:
+            if (about := alerts.get(row["alert_id"])) is not None:
+                self._same.setdefault((about["key"], about["state"]), []).append(row)
+            if (row["decision"], row["purpose"]) == ("sent", "escalation"):
+                self._escalated.setdefault(row["alert_id"], []).append(row["known_at"])
 
     def since(self) -> datetime | None:
         return min((row["known_at"] for row in self.told if row["decision"] == ENROLLED), default=None)
@@ -80,21 +86,28 @@ class _Books:
     def decided(self) -> set[str]:
         return {r["alert_id"] for r in self.told if r["decision"] in DECIDED and r["purpose"] == "alert"}
 
-    def sent(self, purpose: str | None = None) -> list[Row]:
-        return [r for r in self.told if r["decision"] == "sent" and purpose in (None, r["purpose"])]
+    def sent(self) -> list[Row]:
+        return [row for row in self.told if row["decision"] == "sent"]
 
     def failed(self) -> list[Row]:
         return [row for row in self.told if row["decision"] == "failed"]
 
-    def failures_in_a_row(self) -> list[datetime]:
-        """When it failed since it last took something; one delivery counts once."""
+    def failures_in_a_row(self, one_delivery: timedelta) -> list[datetime]:
+        """When it failed since it last took something; what failed in one delivery counts once."""
         last = max((row["known_at"] for row in self.sent()), default=None)
-        return sorted({row["known_at"] for row in self.failed() if last is None or row["known_at"] > last})
+        found: list[datetime] = []
+        for moment in sorted({row["known_at"] for row in self.failed() if last is None or row["known_at"] > last}):
+            if not found or moment >= found[-1] + one_delivery:
+                found.append(moment)
+        return found
+
+    def escalated(self, alert_id: str) -> list[datetime]:
+        """When it was told again of an alert that nobody acknowledged."""
+        return self._escalated.get(alert_id, [])
 
     def of_the_same(self, key: str, state: str) -> list[Row]:
         """What was decided about alerts that say the same."""
-        alike = {i for i, row in self.alerts.items() if (row["key"], row["state"]) == (key, state)}
-        return [row for row in self.told if row["alert_id"] in alike]
+        return self._same.get((key, state), [])
 
 
 def plan(
@@ -161,7 +174,7 @@ class _Desk:
         ]  # fmt: skip
         found = []
         for group in _alike(critical):
-            times = [r["known_at"] for r in self.books.sent("escalation") if r["alert_id"] == group[0]["alert_id"]]
+            times = self.books.escalated(group[0]["alert_id"])
             waited = self.now - max([group[0]["known_at"], *times])
             is_known = any(row["alert_id"] in acknowledged for row in group)
             if not is_known and len(times) < rule.repeat and waited >= rule.after:
@@ -170,7 +183,7 @@ class _Desk:
 
     def allowed(self, ready: list[Message]) -> list[Message]:
         """As many of the messages as back-off and limit allow; the last may hold several."""
-        failures = self.books.failures_in_a_row()
+        failures = self.books.failures_in_a_row(timedelta(seconds=self.spec.send_seconds))
         if failures and self.now < failures[-1] + self.spec.pause(len(failures)):
             return []
         lately = {row["message_id"] for row in self.books.sent() if row["known_at"] > self.now - HOUR}

@@ -36,6 +36,8 @@ def read_rules(path: Path | None) -> Rules:
         raise InputError(f"could not read the rule file {str(path)!r}: {error}; see POOLCAST_ALERT_RULES") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"the rule file {str(path)!r} is no TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"the rule file {str(path)!r} is nested too deeply; a list of names is all it needs") from None
 
 
 def parse_rules(told: Mapping[str, Any], source: str) -> Rules:

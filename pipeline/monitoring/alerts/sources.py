@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.calendars import MINUTE
+from pipeline.calendars import EPOCH, MINUTE
 from pipeline.monitoring.alerts.events import Event
 from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.monitoring.alerts.state import Looked
+from pipeline.monitoring.drift.alarm import STANDS
 from pipeline.monitoring.quality.floor import Low, confirmed_low
 from pipeline.monitoring.quality.spec import QUALITY, QualitySpec
 
@@ -31,6 +32,9 @@ _MOVES: Final = {
 }
 _MOST_FEATURES: Final = 5
 _MOST_NAMED: Final = 5
+_IN_A_ROW: Final = 2
+_UNASKED: Final = "The API was asked within the last days, and is not being asked now. See: poolcast status"
+_UNFOLLOWED: Final = "The API was asked within the last days, and what should follow does not. See: poolcast status"
 
 
 def moves(ledger: pl.DataFrame, now: datetime, spec: AlertsSpec) -> list[Event]:
@@ -56,11 +60,12 @@ def _move(row: Mapping[str, Any]) -> Event:
 
 
 def drifted(reports: pl.DataFrame, now: datetime, spec: AlertsSpec) -> Looked:
-    """Whether the last report on each champion (rows of `drift_reports`) says that drift does harm."""
+    """Whether by the last report on each champion (rows of `drift_reports`) the alarm stands; one sight is none."""
     who = ("source", "model_name", "model_version")
     lately = reports.filter(pl.col("known_at") > now - spec.told_late)
     last = lately.filter(pl.col("known_at") == pl.col("known_at").max().over(who))
-    alarms = last.filter((pl.col("kind") == "alarm") & pl.col("is_drifted").fill_null(value=False))
+    is_standing = (pl.col("kind") == "alarm") & (pl.col("subject") == STANDS)
+    alarms = last.filter(is_standing & pl.col("is_drifted").fill_null(value=False))
     found = tuple(_drift(row, last) for row in alarms.sort(who).iter_rows(named=True))
     return Looked(frozenset({"drift.harm"}) if lately.height else frozenset(), found)
 
@@ -119,7 +124,7 @@ def stale(ages: Mapping[str, timedelta | None], oldest: Mapping[str, timedelta],
                     kind="freshness.stale",
                     subject=name,
                     title=f"{name}: {words}, {oldest[name] / MINUTE:.0f} min are allowed",
-                    body="The API is being asked, but what should follow does not. See: poolcast status",
+                    body=_UNASKED if name == "answers" else _UNFOLLOWED,
                     event_time=now if age is None else now - age + oldest[name],
                     state="raised",
                 )
@@ -142,23 +147,33 @@ class Ticking:
     since: datetime | None
 
 
-def missed(schedules: Sequence[Ticking], now: datetime, grace: timedelta = 2 * MINUTE) -> Looked:
-    """The schedules of which two ticks in a row did not come, though the last was due for longer than `grace`."""
-    found = []
+def missed(
+    schedules: Sequence[Ticking],
+    now: datetime,
+    grace: timedelta = 2 * MINUTE,
+    watched_since: datetime = EPOCH,
+) -> Looked:
+    """The schedules of which two ticks in a row did not come, though the last was due for longer than `grace`.
+
+    What was due before `watched_since` begins nothing, for nothing ran then that could tick; and nothing is over by it.
+    """
+    found, still = [], set()
     for each in schedules:
         due = [moment for moment in each.expected if moment <= now - grace]
-        if each.since is not None and len(due) > 1 and each.since < due[1]:
-            found.append(
-                Event(
-                    kind="schedule.missed",
-                    subject=each.name,
-                    title=f"{each.name}: switched on, and did not tick since {each.since:%Y-%m-%d %H:%M} UTC",
-                    body=f"It was due at {due[1]:%Y-%m-%d %H:%M} and {due[0]:%Y-%m-%d %H:%M} UTC. Does the daemon run?",
-                    event_time=due[0],
-                    state="raised",
-                )
-            )
-    return Looked(frozenset({"schedule.missed"}), tuple(found))
+        if each.since is None or len(due) < _IN_A_ROW or each.since >= due[1]:
+            continue
+        event = Event(
+            kind="schedule.missed",
+            subject=each.name,
+            title=f"{each.name}: switched on, and did not tick since {each.since:%Y-%m-%d %H:%M} UTC",
+            body=f"It was due at {due[1]:%Y-%m-%d %H:%M} and {due[0]:%Y-%m-%d %H:%M} UTC. Does the daemon run?",
+            event_time=due[0],
+            state="raised",
+        )
+        still.add(event.key)
+        if watched_since <= due[1]:
+            found.append(event)
+    return Looked(frozenset({"schedule.missed"}), tuple(found), frozenset(still))
 
 
 @dataclass(frozen=True)

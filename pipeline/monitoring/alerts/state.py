@@ -90,7 +90,7 @@ def changes(
     waiting = {}
     for key, row in last.items():
         if row["state"] == "raised" and row["kind"] in looked.kinds and key not in so:
-            since = over_since.get(key, now)
+            since = min(over_since.get(key, now), now)  # a clock that went ahead may have been set right
             if now - since >= spec.settle:
                 events.append(_over(row, since, begun[key]))
             else:

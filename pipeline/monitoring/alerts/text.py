@@ -20,8 +20,8 @@ _INERT: Final = str.maketrans({
 """Tags, entities, code, mentions (@everyone, <!channel>), Slack's and Markdown's links, escapes."""
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters by their class that show nothing."""
-_LINK: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_])|(?<=\w):(?=//)")
-"""The dot of a domain and the colon of an address: mail and chat programs make links of them."""
+_LINK: Final = re.compile(r"(?<=\w)[.\u3002](?=[^\W\d_])|(?<=\w):(?=//)")
+"""The dot of a domain, also the ideographic one, and the colon of an address: mail and chat programs make links."""
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]#|~>&<]|^[-+=]|^\d+(?=[.)]))")
 """What Markdown reads as more than itself, and what it does only at the start of a line."""
 

@@ -22,7 +22,7 @@ from pipeline.monitoring.drift.bins import Kind, shares_by_pool, text_bins, text
 from pipeline.monitoring.drift.divergence import Floats
 from pipeline.monitoring.drift.permutation import dealings
 from pipeline.monitoring.drift.ranks import normal_scores
-from pipeline.monitoring.drift.samples import Sample, kinds_of, numbers, sample_of, texts
+from pipeline.monitoring.drift.samples import Sample, kinds_of, numbers, sample_of, texts, thinned
 from pipeline.monitoring.drift.spec import DriftSpec
 
 N_FOLDS: Final = 5
@@ -68,6 +68,7 @@ def domain_classifier(
     """Tell new pools from old ones by all columns at once; arguments and errors as of `comparison.compare`."""
     kinds, _ = kinds_of(reference, current, group, columns)
     before, after = sample_of(reference, group, "reference"), sample_of(current, group, "current rows")
+    before, after = thinned(before, after, list(kinds), spec.seed)
     rng = np.random.default_rng([spec.seed, 1])
     kept_before = _drawn(before.n_pools, rng)
     kept_after = before.n_pools + _drawn(after.n_pools, rng)

@@ -28,7 +28,16 @@ from pipeline.monitoring.drift.bins import (
 from pipeline.monitoring.drift.divergence import Floats, benjamini_hochberg, js_divergence, psi
 from pipeline.monitoring.drift.permutation import Dealt, permutation_test
 from pipeline.monitoring.drift.ranks import normal_scores
-from pipeline.monitoring.drift.samples import Sample, Units, kinds_of, numbers, sample_of, texts, units_of
+from pipeline.monitoring.drift.samples import (
+    Sample,
+    Units,
+    kinds_of,
+    numbers,
+    sample_of,
+    texts,
+    thinned,
+    units_of,
+)
 from pipeline.monitoring.drift.spec import DriftSpec
 
 SCHEMA: Final = pl.Schema(
@@ -98,7 +107,11 @@ def compare(
     before, after = sample_of(reference, group, "reference"), sample_of(current, group, "current rows")
     kinds, left_out = kinds_of(reference, current, group, columns)
     units = units_of(before.n_pools, after.n_pools, spec.max_units, np.random.default_rng([spec.seed, 2]))
-    told = [_column(name, kind, before, after, units, spec) for name, kind in kinds.items()]
+    dealt = thinned(before, after, list(kinds), spec.seed)
+    told = [
+        _Column(_figures(name, kind, before, after, spec), *_by_unit(name, kind, *dealt, units, spec))
+        for name, kind in kinds.items()
+    ]
     n_permutations = max(spec.n_permutations, ceil(_ROOM * len(told) / spec.alpha))
     chance = permutation_test(_side_by_side(told, units.n_before), n_permutations, spec.seed)
     q_values = benjamini_hochberg(chance.p_values)
@@ -115,7 +128,7 @@ def compare(
         q_value=q_values,
         is_drifted=is_drifted,
     )
-    shared = before.keys.join(after.keys, on=list(group), how="semi").height
+    shared = before.keys.join(after.keys, on=before.keys.columns, how="semi").height
     return Comparison(
         frame.select(SCHEMA.names()), bool(is_drifted.any()), before.n_pools, after.n_pools, shared, left_out, is_judged
     )
@@ -130,9 +143,11 @@ class _Column:
     ranks: Floats
 
 
-def _column(name: str, kind: Kind, before: Sample, after: Sample, units: Units, spec: DriftSpec) -> _Column:
-    read = texts if kind == "text" else numbers
-    values: list[Any] = [read(side.frame[name]) for side in (before, after)]
+def _by_unit(
+    name: str, kind: Kind, before: Sample, after: Sample, units: Units, spec: DriftSpec
+) -> tuple[Floats, Floats]:
+    """Shares and ranks."""
+    values = _values(name, kind, before, after)
     both: Any = pl.concat(values) if kind == "text" else np.concatenate(values)
     unit = np.concatenate([units.before[before.pools], units.n_before + units.after[after.pools]])
     is_kept = np.concatenate([units.before[before.pools] >= 0, units.after[after.pools] >= 0])
@@ -142,13 +157,17 @@ def _column(name: str, kind: Kind, before: Sample, after: Sample, units: Units, 
     shares = shares_by_pool(codes, unit, weights[is_kept], n_units, bins.n)
     is_ordered = kind != "text"
     ranks = normal_scores(both[is_kept], unit, weights[is_kept], n_units) if is_ordered else np.zeros(n_units)
-    return _Column(_figures(name, kind, values, before, after, spec), shares / units.size, ranks)
+    return shares / units.size, ranks
 
 
-def _figures(
-    name: str, kind: Kind, values: list[Any], before: Sample, after: Sample, spec: DriftSpec
-) -> dict[str, Any]:
-    """What is shown: shares in bins of the reference."""
+def _values(name: str, kind: Kind, before: Sample, after: Sample) -> list[Any]:
+    read = texts if kind == "text" else numbers
+    return [read(side.frame[name]) for side in (before, after)]
+
+
+def _figures(name: str, kind: Kind, before: Sample, after: Sample, spec: DriftSpec) -> dict[str, Any]:
+    """What is shown: shares of all rows in bins of the reference."""
+    values = _values(name, kind, before, after)
     bins = _bins(values[0], before.weights, kind, spec)
     p, q = (
         np.minimum(np.bincount(_codes(own, bins), weights=side.weights, minlength=bins.n) / side.n_pools, 1.0)

@@ -31,7 +31,7 @@ class Sample:
         frame: its rows.
         pools: the pool of each row, numbered in the order of the keys.
         weights: of each row; those of one pool sum to one.
-        keys: what names each pool, in that order.
+        keys: what names each pool, in that order, as text: `key_0`, ...
     """
 
     frame: pl.DataFrame
@@ -58,22 +58,62 @@ def sample_of(frame: pl.DataFrame, group: Sequence[str], side: str) -> Sample:
         )
     if frame.is_empty():
         raise InputError(f"compare: the {side} has no rows, so there is nothing to compare")
-    keys = frame.select(group)
-    for name, dtype in keys.schema.items():
+    keys = frame[list(group)]  # `select` takes `*` and `^a$` for more than a name
+    keys.columns = [f"key_{at}" for at in range(len(group))]
+    for name, key in zip(group, keys.iter_columns(), strict=True):
+        dtype = key.dtype
         if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
             raise InputError(
                 f"compare: {name!r} of the {side} holds {dtype}, which names no pool: write text or numbers"
             )
-        n_bad = keys[name].null_count() + (int(keys[name].is_nan().sum()) if dtype.is_float() else 0)
+        n_bad = key.null_count() + (int(key.is_nan().sum()) if dtype.is_float() else 0)
         if n_bad:
             raise InputError(
                 f"compare: {n_bad:,} rows of the {side} have no {name!r}: leave them out, or name the pool"
             )
     keys = keys.cast(pl.String)  # categories of two files cannot be joined, nor whole numbers of two widths
-    numbered = keys.unique().sort(group).with_row_index(_NUMBER)
-    pools = keys.join(numbered, on=list(group), how="left", maintain_order="left")[_NUMBER].to_numpy().astype(np.int64)
+    numbered = keys.unique().sort(keys.columns).with_row_index(_NUMBER)
+    pools = keys.join(numbered, on=keys.columns, how="left", maintain_order="left")[_NUMBER].to_numpy().astype(np.int64)
     counts = np.bincount(pools, minlength=len(numbered))
     return Sample(frame, pools, 1.0 / counts[pools], numbered.drop(_NUMBER))
+
+
+def thinned(before: Sample, after: Sample, names: Sequence[str], seed: int) -> tuple[Sample, Sample]:
+    """Both samples with alike many rows a pool: of each pool no more than of the one at its place on the other side.
+
+    A pool of one row scatters more than one of twelve. Where the sides differ in that, no dealing out of pools scatters
+    like what was seen: with few pools of few rows each on one side, p-values would be far too small. Which rows stay
+    hangs on the pool and on what is compared (`names`), not on the order of a file; equal counts are left alone.
+    """
+    counts = [np.bincount(side.pools, minlength=side.n_pools) for side in (before, after)]
+    rng = np.random.default_rng([seed, 3])
+    wanted = [_as_many(own, other, rng) for own, other in (counts, counts[::-1])]
+    first, second = (
+        side if (own == kept).all() else _with_rows(side, kept, names, seed)
+        for side, own, kept in zip((before, after), counts, wanted, strict=True)
+    )
+    return first, second
+
+
+def _as_many(own: Ints, other: Ints, rng: np.random.Generator) -> Ints:
+    """How many rows stay of each pool: pools are put in order of their rows, equal ones at random."""
+    order = np.lexsort((rng.random(len(own)), own))
+    place = (2 * np.arange(len(own)) + 1) * len(other) // (2 * len(own))
+    kept = np.empty_like(own)
+    kept[order] = np.minimum(own[order], np.sort(other)[place])
+    return kept
+
+
+def _with_rows(side: Sample, kept: Ints, names: Sequence[str], seed: int) -> Sample:
+    """So many rows of each pool, as good as drawn at random."""
+    own, said = (frame.hash_rows(seed % 2**64) for frame in (side.keys, side.frame[list(names)]))
+    told = pl.DataFrame({"pool": own[side.pools], "row": said})
+    told = told.with_columns(again=pl.int_range(pl.len()).over("pool", "row"))  # said twice is two chances to stay
+    order = np.lexsort((told.hash_rows(seed % 2**64).to_numpy(), side.pools))
+    pools = side.pools[order]
+    begins = np.searchsorted(pools, np.arange(side.n_pools))
+    rows = np.sort(order[np.arange(len(pools)) - begins[pools] < kept[pools]])
+    return Sample(side.frame[rows], side.pools[rows], 1.0 / kept[side.pools[rows]], side.keys)
 
 
 @dataclass(frozen=True)
@@ -131,13 +171,14 @@ def kinds_of(
 
 def numbers(values: pl.Series) -> Floats:
     """A column's values as numbers; missing ones, and what is no number, NaN."""
+    values = values.alias("x")  # a name such as `^a$` would stand for others
     physical = values.to_physical() if values.dtype.is_temporal() else values
     return physical.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
 def texts(values: pl.Series) -> pl.Series:
     """A column's values as texts."""
-    return values.cast(pl.String)
+    return values.alias("x").cast(pl.String)
 
 
 def _found(reference: pl.DataFrame, current: pl.DataFrame, group: Sequence[str]) -> list[str]:
