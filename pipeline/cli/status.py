@@ -17,7 +17,7 @@ from rich.text import Text
 from pipeline.cli.alerts import STYLES, print_strictly
 from pipeline.cli.lake import print_wide
 from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, settings_of
-from pipeline.errors import PoolcastError
+from pipeline.errors import PoolcastError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +37,13 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     Nothing is started for it: where PostgreSQL does not run, runs and schedules are left out.
 
-    Exit status: 0 all is well; 1 something needs attention, and the last lines say what.
+    Exit status: 0 all is well; 1 something needs attention, and the last lines say what; 2 no such data folder.
     """
     from pipeline.calendars import SystemClock
 
+    if data_dir is not None and _is_absent(data_dir):
+        # Else a mistyped folder would be an installation that is new and well, for ever.
+        raise UsageError(f"there is no data folder {str(data_dir)!r}: name the one that poolcast writes to")
     found = picture_of(settings_of(data_dir), SystemClock().now())
     if as_json:
         print_strictly(_plain(asdict(found)))
@@ -74,6 +77,13 @@ def picture_of(settings: "Settings", now: datetime) -> "Picture":
     runs = seen_runs(settings, now)
     told = attention(tables, drift, quality, runs, alerts, problems)
     return Picture(now, tables, models, drift, quality, runs, alerts, told)
+
+
+def _is_absent(folder: "Path") -> bool:
+    try:
+        return not folder.exists()
+    except OSError:  # it cannot be seen, which the picture tells
+        return False
 
 
 def _no_folders(*folders: "Path") -> Iterator[str]:

@@ -55,13 +55,20 @@ def rows(table: Table, **values: object) -> pl.DataFrame:
 
 
 def test_a_new_installation_is_well_and_says_what_to_do(tmp_path: Path) -> None:
-    status, text = asked(tmp_path / "none")
+    status, text = asked(tmp_path)
     assert status == 0
     assert "There is no table yet" in text
     assert "PostgreSQL does not run" in text
-    assert not (tmp_path / "none").exists()
+    assert list(tmp_path.iterdir()) == []
     status, told = as_json(tmp_path)
     assert (status, told["attention"], told["tables"]) == (0, [], [])
+
+
+def test_a_mistyped_folder_is_no_new_installation(tmp_path: Path) -> None:
+    status, text = asked(tmp_path / "dtaa")
+    assert status == 2
+    assert "there is no data folder" in text
+    assert not (tmp_path / "dtaa").exists()
 
 
 def test_everything_has_its_line_and_what_is_wrong_needs_attention(tmp_path: Path) -> None:
