@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.cli.status_runs import seen_runs
+from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.monitoring.alerts.events import rows_of
 from pipeline.promotion.moves import Move, Moves
@@ -65,9 +66,8 @@ def test_a_new_installation_is_well_and_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_folder_is_no_new_installation(tmp_path: Path) -> None:
-    status, text = asked(tmp_path / "dtaa")
-    assert status == 2
-    assert "there is no data folder" in text
+    with pytest.raises(UsageError, match="there is no data folder"):
+        CliRunner().invoke(app, ["status", "--data-dir", str(tmp_path / "dtaa")], catch_exceptions=False)
     assert not (tmp_path / "dtaa").exists()
 
 
