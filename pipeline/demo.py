@@ -47,9 +47,10 @@ STEPS = {
     "models": ("return_dataset", "return_model", "training_set", "outcome_model"),
     "promotion": ("trial", "reign", "return_champion", "champion"),
     "predictions": ("outcomes", "performance_reports", "predictions"),
+    "monitoring": ("drift_reports", "alerts", "quality_reports"),
 }
 """The assets of each stage; what the last one said of skipped rows and hours stands for the stage."""
-COUNTED = {"models": "evaluations", "promotion": "comparisons"}
+COUNTED = {"models": "evaluations", "promotion": "comparisons", "monitoring": "quality_reports"}
 """The table whose rows count for a stage, where it has not the stage's name; for bins it is the bars."""
 
 

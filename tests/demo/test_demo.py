@@ -65,7 +65,7 @@ def test_the_report_says_what_it_promises(first: tuple[Path, dict[str, Any]]) ->
     data_dir, report = first
     assert json.loads((data_dir / "demo" / "report.json").read_text()) == report
     assert set(report["stages"]) == {
-        "pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions",
+        "pools", "snapshots", "features", "labels", "bins", "models", "promotion", "predictions", "monitoring",
     }  # fmt: skip
     assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in report["stages"].values())
     assert report["stages"]["pools"]["rows"] == 400

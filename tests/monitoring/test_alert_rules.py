@@ -138,3 +138,8 @@ def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     deep.write_text("a=" + "[" * 100_000)
     with pytest.raises(InputError, match="nested too deeply"):
         read_rules(deep)
+
+
+def test_a_word_that_is_no_address_does_not_become_part_of_the_one_before_it() -> None:
+    with pytest.raises(UsageError, match="number 2 of 2"):
+        receivers_of("json://one.example, mailto://two.example?to=a,b nonsense", b"salt")

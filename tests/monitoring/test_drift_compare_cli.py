@@ -122,7 +122,7 @@ def test_pools_on_both_sides_are_told(tmp_path):
     [
         (lambda f: f.rename({"pool": "name"}), (), "no column 'pool' in the current rows"),
         (lambda f: f, ("--group", "network,pool"), "no column 'network' in the reference"),
-        (lambda f: f, ("--columns", "absent"), "'absent'.*not on both sides"),
+        (lambda f: f, ("--columns", "absent"), "no column .*'absent'.* on both sides"),
         (lambda f: f.with_columns(experiment=pl.lit(1)), (), "has a column 'experiment'"),
         (lambda f: f.head(0), (), "current rows has no rows"),
         (lambda f: f.with_columns(f00=pl.lit("a")), (), "'f00' holds Float64"),

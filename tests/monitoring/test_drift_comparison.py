@@ -182,7 +182,7 @@ def test_integers_decimals_and_dates_are_numbers_and_categories_are_texts():
         (lambda f: f.rename({"pool": "name"}), r"no columns \['pool'\]"),
         (lambda f: f.with_columns(pool=pl.lit(None, pl.String)), "120 rows of the current rows have no 'pool'"),
         (lambda f: f.with_columns(pool=pl.lit([1])), "which names no pool"),
-        (lambda f: f.rename({"x": "y"}), r"\['x', 'y'\] not on both sides"),
+        (lambda f: f.rename({"x": "y"}), r"no column \['x', 'y'\] on both sides"),
         (lambda f: f.with_columns(x=pl.lit("a")), "'x' holds Float64 in the reference and String"),
     ],
 )

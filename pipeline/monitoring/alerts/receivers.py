@@ -56,10 +56,10 @@ def receivers_of(told: str | None, salt: bytes) -> tuple[Receiver, ...]:
     found: dict[str, Receiver] = {}
     for place, part in enumerate(parts, 1):
         match = _ONE.fullmatch(part.strip(" ,\t\n"))
-        if match is None:
+        if match is None or re.search(r"\s", match["url"]):
             raise UsageError(
-                f"POOLCAST_ALERTS_TO: number {place} of {len(parts)} is no address; give addresses such as "
-                "'mailto://...' or 'ops=slack://...', separated by spaces or commas (it is not shown: it may be secret)"
+                f"POOLCAST_ALERTS_TO: number {place} of {len(parts)} is no address, or not one alone; give addresses "
+                "such as 'mailto://...' or 'ops=slack://...', separated by spaces or commas (it may be secret)"
             )
         name = _name(match["schema"].lower(), match["url"], salt)
         tags = frozenset((match["tags"] or "").lower().split("+")) - {""}

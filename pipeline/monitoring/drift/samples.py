@@ -156,7 +156,8 @@ def kinds_of(
     wanted = list(dict.fromkeys(columns)) if columns is not None else _found(reference, current, group)
     absent = [name for name in wanted if name not in reference.columns or name not in current.columns]
     if absent:
-        raise InputError(f"compare: {_named(absent)} not on both sides: mend it, or name the columns that are")
+        shared = [n for n in reference.columns if n in current.columns and n not in group]
+        raise InputError(f"compare: no column {_named(absent)} on both sides; on both are {_named(shared)}")
     kinds: dict[str, Kind] = {}
     for name in wanted:
         kind = _common(name, reference.schema[name], current.schema[name], is_asked=columns is not None)
