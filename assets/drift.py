@@ -21,6 +21,7 @@ from pipeline.calendars import EPOCH, HOUR, MINUTE, Clock, Span
 from pipeline.errors import PermanentError, TransientError
 from pipeline.features.registry import feature_set_hash
 from pipeline.lake import Lake
+from pipeline.models.as_of import as_of
 from pipeline.models.spec import MODEL
 from pipeline.monitoring.drift.alarm import ASKS, STANDS, Look
 from pipeline.monitoring.drift.evidence import PROBABILITIES, Evidence, looks_of
@@ -165,7 +166,9 @@ def _reference(lake: Lake, cache: Path, learned: Learned, source: str) -> Refere
         return found
     before = Span(EPOCH, learned.learned_until + MINUTE)
     features, labels = (lake.scan(target, before, sources=[source]) for target in (FEATURES, LABELS))
-    rows = reference_rows(features, labels, learned, FIRST_HOURS, SPEC)
+    known = as_of(features, labels, known_by=learned.learned_until, horizon_hours=learned.horizon_hours)
+    outcomes = known.select(*GROUP, "event_time", "outcome").collect()
+    rows = reference_rows(features, outcomes, learned, FIRST_HOURS, SPEC)
     return keep(path, rows) if rows.height else Reference("", rows)
 
 

@@ -89,7 +89,7 @@ def promotion_held(lake: Lake, source: str, now: datetime) -> str:
 def report_of(lake: Lake, source: str, name: str, now: datetime) -> QualityReport:
     """The report on one watched table of one source, as of now."""
     target, span = WATCHED[name], _window(name, now)
-    rows = lake.scan(target, span, sources=[source]).collect()
+    rows = lake.scan(target, span, sources=[source]).sort(target.key).collect()  # the same rows, the same report
     reports = lake.scan(QUALITY_REPORTS, Span(now - QUALITY.usual_days * DAY, now)).filter(
         pl.col("source") == source, pl.col("table_name") == name
     )

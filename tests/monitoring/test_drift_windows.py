@@ -11,7 +11,15 @@ from pipeline.errors import UsageError
 from pipeline.monitoring.drift.concept import cuts, stream
 from pipeline.monitoring.drift.days import usual_js
 from pipeline.monitoring.drift.harm import loss_up, with_losses
-from pipeline.monitoring.drift.reference import Learned, keep, kept, place, reference_rows, require_names
+from pipeline.monitoring.drift.reference import (
+    Learned,
+    keep,
+    kept,
+    outcomes_known,
+    place,
+    reference_rows,
+    require_names,
+)
 from pipeline.monitoring.drift.watch_spec import WatchSpec
 from pipeline.monitoring.drift.windows import Ages, Births, at_ages, births, n_pools
 from pipeline.tables import LABELS, OUTCOMES
@@ -60,16 +68,17 @@ def learned(**other: object) -> Learned:
     return Learned(**{**told, **other})  # type: ignore[arg-type]
 
 
-def history() -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def history() -> tuple[pl.LazyFrame, pl.DataFrame]:
     pools = [(f"p{number:02}", BEGIN + number * 2 * HOUR) for number in range(40)]
     features = some_features(*(row for pool, born in pools for row in seen(pool, born, 1, 2, 4)))
     labels = [a_label(pool, born + age * HOUR, 24, "RUG") for pool, born in pools for age in (1, 2, 4)]
-    return features.lazy(), pl.DataFrame(labels, schema=LABELS.schema).lazy()
+    known = outcomes_known(pl.DataFrame(labels, schema=LABELS.schema).lazy(), 24, BEGIN + 3 * DAY)
+    return features.lazy(), known
 
 
 def test_the_reference_is_whole_pools_from_before_the_end_of_learning_whatever_became_of_them() -> None:
-    features, labels = history()
-    rows = reference_rows(features, labels, learned(), AGES, SPEC)
+    features, outcomes = history()
+    rows = reference_rows(features, outcomes, learned(), AGES, SPEC)
     assert rows["born"].max() == BEGIN + 66 * HOUR, "the last that was five hours old when learning ended"
     assert n_pools(rows) == 34
     assert rows.height == 3 * 34
@@ -79,18 +88,18 @@ def test_the_reference_is_whole_pools_from_before_the_end_of_learning_whatever_b
 
 
 def test_a_drawn_reference_is_the_same_each_time_and_another_model_draws_others() -> None:
-    features, labels = history()
+    features, outcomes = history()
     few = WatchSpec(max_reference_pools=9)
-    one, again = (reference_rows(features, labels, learned(), AGES, few) for _ in range(2))
-    other = reference_rows(features, labels, learned(model_sha256="cd" * 32), AGES, few)
+    one, again = (reference_rows(features, outcomes, learned(), AGES, few) for _ in range(2))
+    other = reference_rows(features, outcomes, learned(model_sha256="cd" * 32), AGES, few)
     assert n_pools(one) == 9
     assert one.equals(again)
     assert not one["pool"].equals(other["pool"])
 
 
 def test_a_kept_reference_is_read_back_and_a_damaged_one_is_made_again(tmp_path: Path) -> None:
-    features, labels = history()
-    rows = reference_rows(features, labels, learned(), AGES, SPEC)
+    features, outcomes = history()
+    rows = reference_rows(features, outcomes, learned(), AGES, SPEC)
     path = place(tmp_path / "drift", learned(), AGES, SPEC)
     assert kept(path) is None
     made = keep(path, rows)

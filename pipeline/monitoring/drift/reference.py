@@ -70,14 +70,15 @@ class Reference:
 
 
 def reference_rows(
-    features: pl.LazyFrame, labels: pl.LazyFrame, learned: Learned, ages: Ages, spec: WatchSpec
+    features: pl.LazyFrame, outcomes: pl.DataFrame, learned: Learned, ages: Ages, spec: WatchSpec
 ) -> pl.DataFrame:
     """The rows of a draw of pools that were decided on, at every age, before the model stopped learning.
 
     Args:
         features: rows of `tables.FEATURES` of the source it learned from.
-        labels: rows of `tables.LABELS` of the same source.
-        learned: the model. What became of a pool by the end of its learning is `outcome`; null: not known then.
+        outcomes: `network`, `pool`, `event_time`, `outcome` of the decisions whose outcome was known when the model
+            stopped learning; of others it is null. It comes from the one join that knows when (`as_of`).
+        learned: the model.
         ages: the first hours.
         spec: how many pools.
     """
@@ -88,12 +89,7 @@ def reference_rows(
     head = (*GROUP, "event_time", "at_age", "born")
     chosen = at_ages(told.select(*GROUP, "event_time", *dict.fromkeys(["age_hours", *names])), ages, born)
     rows = drawn(chosen.select(*head, *names).collect(), spec.max_reference_pools, learned.seed % 2**32)
-    return rows.join(
-        outcomes_known(labels, learned.horizon_hours, until),
-        on=[*GROUP, "event_time"],
-        how="left",
-        maintain_order="left",
-    )
+    return rows.join(outcomes, on=[*GROUP, "event_time"], how="left", maintain_order="left")
 
 
 def outcomes_known(labels: pl.LazyFrame, horizon_hours: int, known_by: datetime) -> pl.DataFrame:

@@ -155,8 +155,9 @@ def _shares(
     found = [is_so.mean().alias(f"share {i}") for i, (_, _, is_so) in enumerate(asked)]
     rows = frame.lazy()
     by_pool = rows.group_by(pool_of(unit)).agg(found).drop("pool") if unit else rows.select(found)
+    ordered = by_pool.select(pl.all().sort())  # a mean is the same to the last bit in whatever order pools come
     told: dict[str, dict[str, float]] = {name: {} for name in frame.columns}
-    for (name, what, _), share in zip(asked, by_pool.mean().collect().row(0), strict=True):
+    for (name, what, _), share in zip(asked, ordered.mean().collect().row(0), strict=True):
         told[name][what] = share or 0.0
     return told
 

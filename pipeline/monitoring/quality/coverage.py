@@ -60,7 +60,7 @@ def share_seen(plan: pl.DataFrame) -> float | None:
     """
     if plan.is_empty():
         return None
-    return min(1.0, float(plan.select((pl.col("n_seen") / pl.col("n_due")).mean()).item()))
+    return min(1.0, float(plan.select((pl.col("n_seen") / pl.col("n_due")).sort().mean()).item()))
 
 
 def never_seen(pools: pl.DataFrame, snapshots: pl.DataFrame, born: Span) -> float | None:

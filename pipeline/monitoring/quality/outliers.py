@@ -132,7 +132,7 @@ def outlying_vectors(frame: pl.DataFrame, columns: list[str], unit: list[str], s
     anomaly = -forest.fit(vectors).score_samples(vectors)
     is_odd = anomaly > fences(np.sort(anomaly), spec.max_robust_z).high
     by_pool = chosen.select("_pool").with_columns(pl.Series("is_odd", is_odd)).group_by("_pool").agg(pl.mean("is_odd"))
-    return float(by_pool.select(pl.mean("is_odd")).item())
+    return float(by_pool.select(pl.col("is_odd").sort().mean()).item())
 
 
 def _as_rank(name: str) -> pl.Expr:

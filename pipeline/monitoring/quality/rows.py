@@ -54,7 +54,7 @@ def spread(frame: pl.DataFrame, label: str, unit: Sequence[str]) -> dict[str, fl
         counted = told.group_by("label").agg((pl.len() / told.height).alias("share"))
     else:
         by_pool = told.select("label", pool_of(unit)).with_columns(share=1 / pl.len().over("pool"))
-        counted = by_pool.group_by("label").agg(pl.sum("share") / by_pool["pool"].n_unique())
+        counted = by_pool.group_by("label").agg(pl.col("share").sort().sum() / by_pool["pool"].n_unique())
     return {str(name): float(share) for name, share in counted.sort("label").iter_rows()}
 
 
@@ -92,4 +92,4 @@ def _mean_over_pools(frame: pl.DataFrame, is_so: pl.Series, unit: Sequence[str])
     told = is_so.alias("is so").to_frame()
     if unit:
         told = told.with_columns(frame.select(pool_of(unit)).to_series()).group_by("pool").agg(pl.mean("is so"))
-    return float(told["is so"].mean() or 0.0)  # type: ignore[arg-type]  # of flags a mean is a number
+    return float(told["is so"].sort().mean() or 0.0)  # type: ignore[arg-type]  # of flags a mean is a number
