@@ -39,7 +39,7 @@ class Rule:
     def in_words(self) -> str:
         """The rule as it stands alone: with the column it speaks of, where its words do not name it.
 
-        >>> Rule("is at least 0 USD", ("reserve_usd",), pl.col("reserve_usd") >= 0).in_words
+        >>> Rule("is at least 0 USD", ("reserve_usd",), pl.col("reserve_usd") >= 0, kind="bounds").in_words
         'reserve_usd is at least 0 USD'
         """
         return f"{self.columns[0]} {self.words}" if self.kind in ("missing", "bounds", "values") else self.words
