@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.expectations.bands import BANDS, OutcomeBands
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
-from pipeline.expectations.suites import load_great_expectations, schema_rows, suite_for
+from pipeline.expectations.suites import ephemeral_context, load_great_expectations, schema_rows, suite_for
 from pipeline.tables import Table
 
 POLICY: Final = (
@@ -106,17 +106,7 @@ def _judge(context: Any, table: Table, frame: pl.DataFrame, bands: OutcomeBands)
 
 
 def _context(folder: Path) -> Any:
-    gx = load_great_expectations()
-    from great_expectations.data_context.types.base import (  # noqa: PLC0415 - see `suites`
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
-    bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    config = DataContextConfig(store_backend_defaults=stores, progress_bars=bars)
-    context = gx.get_context(mode="ephemeral", project_config=config)
+    context = ephemeral_context()
     backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())}
     index = {"class_name": "DefaultSiteIndexBuilder"}
     site = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": backend}

@@ -44,6 +44,23 @@ def load_great_expectations() -> ModuleType:
     return great_expectations
 
 
+def ephemeral_context() -> Any:
+    """A context of Great Expectations that leaves nothing behind and draws no progress."""
+    gx = load_great_expectations()
+    from great_expectations.data_context.types.base import (  # noqa: PLC0415 - see the module's head
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    # Its documentation pages would leave a temporary folder behind at each call.
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return gx.get_context(
+        mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=stores, progress_bars=bars)
+    )
+
+
 def suite_for(table: Table, bands: OutcomeBands = BANDS) -> "gx.ExpectationSuite":
     """The suite of the table: exact columns and dtypes, nulls, bounds, value sets, the key, the rules between columns.
 

@@ -24,7 +24,14 @@ from pipeline.expectations.digest import digest
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
 from pipeline.expectations.rule import Severity
-from pipeline.expectations.suites import COLUMNS, dtype_name, load_great_expectations, schema_rows, suite_for
+from pipeline.expectations.suites import (
+    COLUMNS,
+    dtype_name,
+    ephemeral_context,
+    load_great_expectations,
+    schema_rows,
+    suite_for,
+)
 from pipeline.tables import Table
 
 if TYPE_CHECKING:
@@ -181,7 +188,7 @@ def _asked_of(suite: "gx.ExpectationSuite", batch: str) -> list[Any]:
 def _results(expectations: Iterable[Any], batch: "pd.DataFrame") -> Iterator[Any]:
     """The answers of the expectations that the batch breaks (`result.expectation_config`, `result.result`)."""
     gx = load_great_expectations()
-    asset = _context().data_sources.add_pandas("frames").add_dataframe_asset("frame")
+    asset = ephemeral_context().data_sources.add_pandas("frames").add_dataframe_asset("frame")
     given = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": batch})
     suite = gx.ExpectationSuite(name="asked", expectations=list(expectations))
     for result in given.validate(suite, result_format="BASIC").results:
@@ -193,22 +200,6 @@ def _results(expectations: Iterable[Any], batch: "pd.DataFrame") -> Iterator[Any
                 f" {result.expectation_config.meta['columns']!r}: {result.exception_info!r:.500}"
             )
         yield result
-
-
-def _context() -> Any:
-    gx = load_great_expectations()
-    from great_expectations.data_context.types.base import (  # noqa: PLC0415 - see `suites`
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    # Its documentation pages would leave a temporary folder behind at each call.
-    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
-    bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    return gx.get_context(
-        mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=stores, progress_bars=bars)
-    )
 
 
 def _batch(chunk: pl.DataFrame, asked: list[Any]) -> "pd.DataFrame":
