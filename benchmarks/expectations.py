@@ -1,4 +1,4 @@
-"""How fast a table is judged: our digest first, then Great Expectations over pandas alone, on the same suite.
+"""How fast a table is judged: by the rules, with Great Expectations where they doubt, and by it alone over pandas.
 
     .venv/bin/python benchmarks/expectations.py [ROWS]
 

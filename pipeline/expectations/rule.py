@@ -58,6 +58,12 @@ def holds(rule: Rule) -> pl.Expr:
     return rule.holds.fill_null(value=True)
 
 
+def broken_rules(frame: pl.DataFrame, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """Those of the rules that some row breaks."""
+    asked = frame.lazy().select(holds(rule).all().alias(str(i)) for i, rule in enumerate(rules))
+    return tuple(rule for rule, is_so in zip(rules, asked.collect().row(0), strict=True) if not is_so)
+
+
 def ordered(low: str, high: str, slack: float = 0.0, severity: Severity = "blocking") -> Rule:
     """`low` is not above `high`, up to a relative slack."""
     upper = pl.col(high) * (1 + slack) if slack else pl.col(high)

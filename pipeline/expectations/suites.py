@@ -66,21 +66,28 @@ def suite_for(table: Table, bands: OutcomeBands = BANDS) -> "gx.ExpectationSuite
 
     Each expectation's meta holds `batch` (see the module's head), `words`, `columns` and `severity`.
     """
+    key = Rule(key_words(table), table.key, pl.lit(value=True), kind="frame")
     expectations = [
         *_of_schema(table),
-        *(_of_column(table, rule) for rule in column_rules(table)),
         *(
-            _of_rule(rule.words, rule.columns, rule.severity)
-            for rule in (*rules_of(table, bands), *_of_frames(table, bands))
+            _of_column(table, rule)
+            if rule.kind in ("missing", "bounds", "values")
+            else _of_rule(rule.words, rule.columns, rule.severity)
+            for rule in (*rules_asked(table, bands), key)
         ),
     ]
     suite: gx.ExpectationSuite = load_great_expectations().ExpectationSuite(name=table.name, expectations=expectations)
     return suite
 
 
-def _of_frames(table: Table, bands: OutcomeBands) -> tuple[Rule, ...]:
-    key = Rule(key_words(table), table.key, pl.lit(value=True), kind="frame")
-    return (key, *frame_rules(table, bands))
+def rules_asked(table: Table, bands: OutcomeBands = BANDS) -> tuple[Rule, ...]:
+    """The rules that the suite's expectations on rows are made of, but for the one that the key is unique."""
+    return (*column_rules(table), *rules_of(table, bands), *frame_rules(table, bands))
+
+
+def n_expectations(table: Table, bands: OutcomeBands = BANDS) -> int:
+    """How many expectations the suite has, without making it: columns, dtypes and the key beside the rules."""
+    return len(rules_asked(table, bands)) + 3
 
 
 def _of_schema(table: Table) -> list[Any]:

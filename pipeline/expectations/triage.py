@@ -16,7 +16,7 @@ from pipeline.expectations.aside import N_BROKEN, quarantined, record_ids, stopp
 from pipeline.expectations.bands import BANDS, OutcomeBands
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import column_rules, rules_of
-from pipeline.expectations.rule import Rule, holds
+from pipeline.expectations.rule import Rule, broken_rules, holds
 from pipeline.expectations.tolerance import tolerance_of
 from pipeline.tables import QUARANTINE, Table
 
@@ -77,12 +77,6 @@ def is_releasable(table: Table, reason: str, bands: OutcomeBands = BANDS) -> boo
 def is_let_in(table: Table, frame: pl.DataFrame, released: Collection[str], bands: OutcomeBands = BANDS) -> pl.Series:
     """Whether a row is broken and lies in the table all the same, for a person let it in."""
     return _is_let_in(table, frame, broken_rules(frame, row_rules(table, bands)), released)
-
-
-def broken_rules(frame: pl.DataFrame, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """Those of the rules that some row breaks."""
-    asked = frame.lazy().select(holds(rule).all().alias(str(i)) for i, rule in enumerate(rules))
-    return tuple(rule for rule, is_so in zip(rules, asked.collect().row(0), strict=True) if not is_so)
 
 
 def _is_let_in(table: Table, frame: pl.DataFrame, broken: tuple[Rule, ...], released: Collection[str]) -> pl.Series:

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.calendars import Span
 from pipeline.expectations.meaning import column_rules, frame_rules, rules_of
-from pipeline.expectations.triage import broken_rules, triage
+from pipeline.expectations.rule import broken_rules
+from pipeline.expectations.triage import triage
 from pipeline.features.compute import compute_features
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.expectations.bands import BANDS, OutcomeBands
 from pipeline.expectations.meaning import column_rules, frame_rules, key_words, rules_of
-from pipeline.expectations.rule import holds
+from pipeline.expectations.rule import broken_rules, holds
 from pipeline.expectations.suites import suite_for
-from pipeline.expectations.triage import broken_rules, row_rules, triage
+from pipeline.expectations.triage import row_rules, triage
 from pipeline.expectations.verdict import validate
 from pipeline.labels.spec import LabelsSpec
 from pipeline.tables import COLLECTIONS, DEPLOYMENTS, RESERVES, TABLES, TRADES, Table
