@@ -6,6 +6,8 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.text import spelled
+
 
 class Narrator(logging.Handler):
     """Prints what a person wants to follow: steps that begin and end, and what the assets log."""
@@ -22,7 +24,8 @@ class Narrator(logging.Handler):
             told = str(meta.get("orig_message", record.getMessage()))
             # What waits for a failed step is named by the failure; twenty lines of it would hide that.
             if record.levelno >= logging.INFO and not told.startswith("Dependencies for step"):
-                self.console.print(f"    {escape(told)}")
+                shown = "\n".join(spelled(line) for line in told.split("\n"))
+                self.console.print(f"    {escape(shown)}")
         elif event.is_step_start:
             self.console.print(f"[bold]{escape(str(event.step_key))}[/]")
         elif event.is_step_success:

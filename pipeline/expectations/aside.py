@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.expectations.clean import clean
 from pipeline.expectations.meaning import key_words
 from pipeline.expectations.rule import Rule, holds
 from pipeline.tables import QUARANTINE, Table
+from pipeline.text import clean
 
 STOPPED: Final = "the hour is stopped"
 """The reason under which an hour is kept of which nothing was written."""

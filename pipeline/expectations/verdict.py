@@ -19,7 +19,6 @@ import polars as pl
 
 from pipeline.errors import InputError, UsageError
 from pipeline.expectations.bands import BANDS, OutcomeBands
-from pipeline.expectations.clean import LONGEST_EXAMPLE, clean
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
 from pipeline.expectations.rule import Severity, broken_rules, holds
@@ -34,6 +33,7 @@ from pipeline.expectations.suites import (
     suite_for,
 )
 from pipeline.tables import Table
+from pipeline.text import LONGEST, clean
 
 if TYPE_CHECKING:
     import great_expectations as gx
@@ -244,4 +244,4 @@ def _examples(chunk: pl.DataFrame, config: Any, table: Table) -> tuple[str, ...]
 def _row_words(row: dict[str, object]) -> str:
     if len(row) == 1:
         return str(next(iter(row.values())))
-    return " ".join(f"{name}={str(value)[:LONGEST_EXAMPLE]}" for name, value in row.items())
+    return " ".join(f"{name}={str(value)[:LONGEST]}" for name, value in row.items())

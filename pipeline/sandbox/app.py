@@ -12,13 +12,14 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.calendars import EPOCH
 from pipeline.errors import UsageError
+from pipeline.guard.hosts import AllowedHosts
+from pipeline.guard.middleware import Guard
 from pipeline.sandbox.clock import CLOCK_PATH, VirtualClock
 from pipeline.sandbox.faults import RECORD_FAULTS, FaultPlan, Faults
 from pipeline.sandbox.limits import SlidingWindow
@@ -100,9 +101,7 @@ class Sandbox:
             Route(MARKET_PATH, self._tell_market),
             Route(TRAP_PATH, self._spring),
         ]
-        return Starlette(
-            routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
-        )
+        return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=AllowedHosts())])
 
     async def _answer(self, request: Request) -> Response:
         now, number = self._clock.read().now, next(self._numbers)

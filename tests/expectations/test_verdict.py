@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.expectations.meaning import column_rules
 from pipeline.expectations.rule import broken_rules
 from pipeline.expectations.suites import suite_for
-from pipeline.expectations.verdict import LONGEST_EXAMPLE, Verdict, clean, validate
+from pipeline.expectations.verdict import Verdict, validate
 from pipeline.tables import (
     CANDLES,
     DEPLOYMENTS,
@@ -25,6 +25,7 @@ from pipeline.tables import (
     TABLES,
     Table,
 )
+from pipeline.text import LONGEST, clean
 from tests.builders import valid_frame
 
 ASKED = (CANDLES, LABELS, SNAPSHOTS, DEPLOYMENTS, PREDICTION_OUTCOMES)
@@ -148,7 +149,7 @@ def test_a_verdict_leaves_no_temporary_file_and_draws_no_bars(
 @given(st.text(max_size=300))
 def test_what_is_shown_is_short_and_holds_neither_markup_nor_invisible_characters(text: str) -> None:
     shown = clean(text)
-    assert len(shown) <= LONGEST_EXAMPLE
+    assert len(shown) <= LONGEST
     assert shown.isprintable()
     assert not set(shown) & set('<>&`"')
     assert clean(shown) == shown

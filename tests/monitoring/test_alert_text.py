@@ -15,7 +15,7 @@ from pipeline.monitoring.alerts.message import composed
 from pipeline.monitoring.alerts.outbox import Message
 from pipeline.monitoring.alerts.post import format_of, receiver_of, rendered, send
 from pipeline.monitoring.alerts.spec import AlertsSpec
-from pipeline.monitoring.alerts.text import clean
+from pipeline.text import inert
 from tests.monitoring.alert_bench import Bench, Web, event, free_port, mailbox
 
 HOSTILE = (
@@ -92,7 +92,7 @@ def test_what_a_chat_service_is_sent_holds_no_mention_no_link_and_no_markup_of_a
     web = Web(free_port())
     plugin = receiver_of(url)
     monkeypatch.setattr(type(plugin), attribute, f"http://127.0.0.1:{web.port}/")
-    letter = {"title": "poolcast: a run failed", "lines": [clean(text) for text in HOSTILE], "mood": "failure"}
+    letter = {"title": "poolcast: a run failed", "lines": [inert(text) for text in HOSTILE], "mood": "failure"}
     with web.up():
         assert send(plugin, letter, 3_500) == ""
     (sent,) = [told for _path, told in web.got]
@@ -114,10 +114,10 @@ def _texts(value: Any) -> list[str]:
 
 @given(st.text(max_size=400))
 def test_no_text_whatever_keeps_a_character_that_starts_something(text: str) -> None:
-    shown = clean(text)
+    shown = inert(text)
     assert not set(shown) & set('<>&`"@|\\[]\x00\x1b\u202e\u200b\n\r')
     assert len(shown) <= 200
-    assert clean(shown) == shown
+    assert inert(shown) == shown
     assert "://" not in shown
 
 

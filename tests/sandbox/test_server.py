@@ -160,7 +160,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 @pytest.mark.slow
 def test_it_answers_to_loopback_names_only(client: httpx2.Client) -> None:
-    assert client.get(NEW, headers={"host": "attacker.example"}).status_code == 400
+    assert client.get(NEW, headers={"host": "attacker.example"}).status_code == 403
     assert client.get(NEW, headers={"host": "localhost"}).status_code == 200
 
 
@@ -176,8 +176,8 @@ def test_controls_that_make_no_sense_are_answered_with_400(sandbox: RunningSandb
 @pytest.mark.slow
 def test_hostile_paths_and_parameters_get_an_answer(client: httpx2.Client) -> None:
     multi = "networks/simulated/pools/multi/" + "," * 5000
+    assert client.get("networks/%00/dexes").status_code == 400
     for path in (
-        "networks/%00/dexes",
         "networks/%F0%9F%9A%80/new_pools",
         "networks/simulated/pools/..%2fa",
         "x" * 4000,

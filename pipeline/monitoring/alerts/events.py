@@ -12,8 +12,8 @@ from typing import Final, Literal, get_args
 import polars as pl
 
 from pipeline.errors import UsageError
-from pipeline.monitoring.alerts.text import clean
 from pipeline.tables import ALERTS
+from pipeline.text import inert
 
 type Severity = Literal["info", "warning", "critical"]
 type State = Literal["told", "raised", "recovered"]
@@ -98,7 +98,7 @@ class Event:
 
 def key_of(kind: str, subject: str) -> str:
     """What events of one kind about one thing have in common."""
-    return f"{kind}:{clean(subject, 100)}"
+    return f"{kind}:{inert(subject, 100)}"
 
 
 def rows_of(events: Iterable[Event], now: datetime) -> pl.DataFrame:
@@ -108,7 +108,7 @@ def rows_of(events: Iterable[Event], now: datetime) -> pl.DataFrame:
 
 
 def _row(event: Event, now: datetime) -> dict[str, object]:
-    details = "\n".join(line for text in event.details if (line := clean(text)))
+    details = "\n".join(line for text in event.details if (line := inert(text)))
     return {
         "alert_id": event.alert_id,
         # A sandbox has a clock of its own, which may be ahead.
@@ -117,9 +117,9 @@ def _row(event: Event, now: datetime) -> dict[str, object]:
         "kind": event.kind,
         "state": event.state,
         "severity": event.severity or KINDS[event.kind].severity,
-        "subject": clean(event.subject, 100),
+        "subject": inert(event.subject, 100),
         "key": event.key,
-        "title": clean(event.title, 150),
-        "body": clean(event.body, 1_000),
+        "title": inert(event.title, 150),
+        "body": inert(event.body, 1_000),
         "details": details or None,
     }

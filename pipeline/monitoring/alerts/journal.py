@@ -18,8 +18,8 @@ from pipeline.monitoring.alerts.events import Event, rows_of
 from pipeline.monitoring.alerts.rules import Rules
 from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.monitoring.alerts.state import Looked, changes
-from pipeline.monitoring.alerts.text import clean
 from pipeline.tables import ALERT_ACKS, ALERT_DELIVERIES, ALERTS, Table
+from pipeline.text import inert
 
 REMEMBERED: Final = 30 * DAY
 """As far back as alerts and deliveries are read: what is older is history, and nobody is told of it any more."""
@@ -87,8 +87,8 @@ def acknowledge(lake: Lake, start: str, actor: str, reason: str | None, now: dat
     row = {
         "alert_id": found[0],
         "known_at": now,
-        "actor": clean(actor),
-        "reason": clean(reason, 500) if reason else None,
+        "actor": inert(actor),
+        "reason": inert(reason, 500) if reason else None,
     }
     lake.append(ALERT_ACKS, pl.DataFrame([row], ALERT_ACKS.schema))
     return str(found[0])
