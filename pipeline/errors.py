@@ -3,7 +3,10 @@
     PoolcastError
     ├── TransientError            the same call may succeed later: retry
     │   ├── CommitConflictError   another writer moved the table first, again and again
-    │   └── SourceError           the API gave no usable answer this time
+    │   ├── SourceError           the API gave no usable answer this time
+    │   ├── ClusterError          the workers of other machines are gone, or hang
+    │   ├── StoreAwayError        the object store under the lake did not answer
+    │   └── LockLostError         a lock that machines share could not be had, or not be kept
     └── PermanentError            the same call fails again: say what to change
         ├── UsageError            what was asked for makes no sense (exit status 2)
         ├── InputError            what was read is not what it claims to be
@@ -31,6 +34,18 @@ class CommitConflictError(TransientError):
 
 class SourceError(TransientError):
     """The API gave no usable answer this time: it was silent, too slow, overloaded, or answered with nonsense."""
+
+
+class ClusterError(TransientError):
+    """The cluster that computes for us is gone, or gave nothing for too long."""
+
+
+class StoreAwayError(TransientError):
+    """The object store under the lake did not answer, or was too busy to."""
+
+
+class LockLostError(TransientError):
+    """A lock that all machines share could not be had, or was lost while it was needed."""
 
 
 class PermanentError(PoolcastError):

@@ -27,7 +27,7 @@ import polars as pl
 
 from pipeline.calendars import DAY, HOUR, Span, ceil, floor, spans_of
 from pipeline.errors import UsageError
-from pipeline.lake import Lake, disk
+from pipeline.lake import Lake
 from pipeline.tables import PARTITIONS, RELEASES, Table, table
 
 ZERO = timedelta(0)
@@ -146,7 +146,7 @@ def refresh(
     """
     target = table(recipe.table)
     # Of two at once, one could put old rows under the record of the other's new ones.
-    with disk.locked(lake.root / ".locks" / f"{target.name}.refresh.lock"):
+    with lake.locked(f"{target.name}.refresh"):
         wanted = fingerprints(lake, recipe, span)
         stale = _stale(lake, recipe, span, wanted)
         for run in spans_of(stale):

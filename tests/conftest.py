@@ -5,9 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+
+from pipeline.lake.bucket import Bucket
+from pipeline.lake.locks import FileLocks
+from tests.object_store import BUCKET, Store
 
 # A slow example says that the machine is busy, not that the code is wrong.
 settings.register_profile("poolcast", deadline=None, print_blob=True)
@@ -50,3 +55,20 @@ def database() -> Iterator[str]:
         server.psql("create database mlflow;")
         yield server.get_uri("mlflow")
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Store]:
+    """An S3 store on loopback."""
+    store = Store()
+    store.start()
+    yield store
+    store.end()
+
+
+@pytest.fixture
+def bucket(object_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A prefix of the store that nobody else writes to; the environment says where the store is, and has its keys."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(f"s3://{BUCKET}/{uuid4().hex}", FileLocks(tmp_path / "locks"), is_plain=True)

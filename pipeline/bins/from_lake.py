@@ -21,7 +21,7 @@ from pipeline.bins.records import Exported
 from pipeline.bins.spec import BinsSpec
 from pipeline.calendars import Span, spans_of
 from pipeline.errors import InputError, StorageError, UsageError
-from pipeline.lake import Lake, disk
+from pipeline.lake import Lake
 from pipeline.tables import CANDLES
 
 Mode = Literal["all", "update", "fix"]
@@ -84,7 +84,7 @@ def export_from_lake(
     if mode == "fix" and span is None and not instruments:
         raise UsageError("a fix patches named bars: name a span, instruments, or both")
     # Of two at once, one could put bars of an older version beside the other's.
-    with disk.locked(lake.root / ".locks" / f"bins-{directory.name}.lock"):
+    with lake.locked(f"bins-{directory.name}"):
         held = standing(directory, spec.freq)
         if held and held.origin not in (None, source):
             raise UsageError(

@@ -6,7 +6,6 @@ anything: it is shown, never interpreted, neither by the terminal nor by a sprea
 
 import json
 import math
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,16 +22,14 @@ from rich.text import Text
 
 from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
 from pipeline.tables import TABLES, Table, table
+from pipeline.text import spelled, uncalculated
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.progress import Progress
 
-lake = typer.Typer(no_args_is_help=True, help="Lake: the tables on the disk.")
+lake = typer.Typer(no_args_is_help=True, help="Lake: the tables, in a folder or on an object store.")
 
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _WIDEST_CELL: Final = 80
 _NAMES = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Tables; without any, all of them.")]
 
@@ -120,7 +117,7 @@ def vacuum_command(
         for target in bars.track(_chosen(tables), description="vacuum"):
             kept, retention = pinned_versions(found, target), timedelta(hours=retention_hours)
             with_sizes = found.vacuum(target, now=now, retention=retention, keep_versions=kept, is_dry=True)
-            n_files, n_bytes = n_files + len(with_sizes), n_bytes + sum(path.stat().st_size for path in with_sizes)
+            n_files, n_bytes = n_files + len(with_sizes), n_bytes + sum(file.n_bytes for file in with_sizes)
             if not is_dry:
                 found.vacuum(target, now=now, retention=retention, keep_versions=kept)
     out.print(f"{n_files:,} files, {size(n_bytes)}, {'would be ' if is_dry else ''}deleted", markup=False)
@@ -180,16 +177,8 @@ def printable(cell: Any) -> str:
     """
     text = "" if cell is None else str(plain(cell))
     # A plan is many lines of drawing on purpose; only those are kept.
-    drawn = "\n".join(_escaped(line) for line in text.splitlines()) if text.startswith(("╭", "┌")) else _escaped(text)
+    drawn = "\n".join(spelled(line) for line in text.splitlines()) if text.startswith(("╭", "┌")) else spelled(text)
     return drawn if len(drawn) <= _WIDEST_CELL or "\n" in drawn else drawn[: _WIDEST_CELL - 1] + "…"
-
-
-def _escaped(text: str) -> str:
-    return _UNPRINTABLE.sub(_in_words, text)
-
-
-def _in_words(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode("ascii")
 
 
 def print_csv(rows: "pl.DataFrame") -> None:
@@ -209,7 +198,7 @@ def harmless(cell: Any) -> Any:
     """
     if not isinstance(cell, str):
         return json.dumps(cell, default=str) if isinstance(cell, list | dict) else cell
-    return ("'" if _FORMULA.match(cell) else "") + _CONTROL.sub(_in_words, cell)
+    return uncalculated(cell)
 
 
 def print_rows_as_json(rows: "pl.DataFrame") -> None:

@@ -6,7 +6,7 @@ Belongs here: everything that would be different on another file system. Stays o
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from pipeline.errors import StorageError, StorageFullError
+from pipeline.lake.failures import store_error
 
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 # Rust libraries hand the error on as text only; both spellings have been seen from deltalake.
@@ -70,11 +71,14 @@ def reporting(attempted: str) -> Iterator[None]:
 
     Raises:
         StorageFullError: no space, or no quota, is left.
+        StoreAwayError: the lake is on an object store, and that did not answer.
         StorageError: any other failure of the files or of the log.
     """
     try:
         yield
     except (DeltaError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if (told := store_error(attempted, str(error))) is not None:
+            raise told from None  # a store's answers may quote keys
         raise storage_error(attempted, error) from error
 
 
@@ -100,26 +104,3 @@ def storage_error(attempted: str, error: BaseException) -> StorageError:
 def _gist(error: BaseException) -> str:
     """The message without the stack of foreign addresses that may follow it."""
     return str(error).split("\n   0:", maxsplit=1)[0].strip()[:500]
-
-
-def check_sizes(folder: Path, sizes: Iterable[tuple[str, int]]) -> None:
-    """Look whether every file the log speaks of is there and as long as the log says.
-
-    A lazy scan would notice only when it is collected, and a truncated file makes Polars panic.
-
-    Raises:
-        StorageError: a file is missing or has another size.
-    """
-    for relative, expected in sizes:
-        try:
-            found = os.stat(f"{folder}/{relative}").st_size  # noqa: PTH116 - thousands of files, and half the time
-        except FileNotFoundError:
-            raise StorageError(
-                f"could not read {str(folder)!r}: its log names {relative!r}, which is not there; either this version "
-                "was vacuumed (read a newer one, or pin it next time) or the file was lost (restore it)"
-            ) from None
-        if found != expected:
-            raise StorageError(
-                f"could not read {str(folder)!r}: {relative!r} has {found!r} bytes where its log says {expected!r}; "
-                "restore the file from a copy, or remove the table's folder and compute it again"
-            )

@@ -7,7 +7,6 @@ we write says of itself. Stays out: which files a verb touches (`plans`), commit
 import json
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -16,7 +15,8 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipeline.calendars import Span
-from pipeline.lake import disk
+from pipeline.lake import shapes
+from pipeline.lake.place import Place
 from pipeline.lake.rows import DAY, SOURCE, days, require_time, stored_schema
 from pipeline.tables import UTC, Table
 
@@ -31,13 +31,15 @@ _LONGEST_STATISTIC: Final = 64
 class Stored:
     """One version of a table, opened: a listing of its files, and their rows on request.
 
-    `files` holds one row a file: `path` relative to `folder`, `n_bytes`, `n_rows`, `first` and `last` moment of
+    The rows come in the columns of `table`, the spec of now; `shape` is the spec they were written by.
+    `files` holds one row a file: `path` relative to `place`, `n_bytes`, `n_rows`, `first` and `last` moment of
     `table.time`, first and last `source` in the alphabet, and the partition columns. What the log does not say is null.
     """
 
     table: Table
-    folder: Path
+    place: Place
     files: pl.DataFrame
+    shape: Table
 
     def meeting(self, span: Span) -> pl.DataFrame:
         """The files that may hold rows of the span; never too few."""
@@ -54,20 +56,22 @@ class Stored:
         return self.files.filter(pl.col(DAY).is_between(pl.lit(first), pl.lit(last)))
 
     def rows(self, files: pl.DataFrame | None = None) -> pl.LazyFrame:
-        """The rows of some files (None: all), as they lie on the disk, the lake's own `day` column included."""
-        schema = stored_schema(self.table)
+        """The rows of some files (None: all), in the order of the disk, the lake's own `day` column included."""
+        schema = stored_schema(self.shape)
         chosen = self.files if files is None else files
         if chosen.is_empty():
-            return pl.LazyFrame(schema=schema)
+            return pl.LazyFrame(schema=stored_schema(self.table))
         parts = self.table.partition_by
-        return pl.scan_parquet(
-            [str(self.folder / path) for path in chosen["path"]],
-            glob=False,
+        found = self.place.scan(
+            chosen["path"],
             schema={name: dtype for name, dtype in schema.items() if name not in parts},
             hive_partitioning=bool(parts),
             hive_schema={name: schema[name] for name in parts} if parts else None,
             extra_columns="ignore",
         ).select(schema.names())
+        if self.shape is self.table:
+            return found
+        return shapes.converted(found, self.table, self.shape).select(stored_schema(self.table).names())
 
     def check(self, files: pl.DataFrame | None = None) -> None:
         """Look whether the files (None: all) are there and as long as the log says.
@@ -75,14 +79,14 @@ class Stored:
         Raises:
             StorageError: a file is missing or has another size.
         """
-        disk.check_sizes(self.folder, (self.files if files is None else files).select("path", "n_bytes").iter_rows())
+        self.place.check((self.files if files is None else files).select("path", "n_bytes").iter_rows())
 
 
-def stored(table: Table, folder: Path, found: DeltaTable) -> Stored:
-    """The listing of an opened version's files."""
+def stored(table: Table, place: Place, found: DeltaTable, shape: Table) -> Stored:
+    """The listing of an opened version's files, which were written by the spec `shape`."""
     actions = pl.DataFrame(found.get_add_actions())
     low, high = (_fields(actions, name) for name in ("min", "max"))
-    times, sources = table.time or "", SOURCE if SOURCE in table.schema else ""
+    times, sources = shape.time or "", SOURCE if SOURCE in shape.schema else ""
     listing = actions.select(
         pl.col("path").map_elements(unquote, pl.String).alias("path"),
         pl.col("size_bytes").alias("n_bytes"),
@@ -93,7 +97,7 @@ def stored(table: Table, folder: Path, found: DeltaTable) -> Stored:
         _statistic(high, sources, pl.String()).alias("last_source"),
         *(pl.col("partition").struct.field(name) for name in table.partition_by),
     )
-    return Stored(table, folder, listing.sort("path"))
+    return Stored(table, place, listing.sort("path"), shape)
 
 
 def may_hold(sources: list[str]) -> pl.Expr:
@@ -116,41 +120,32 @@ def _statistic(fields: dict[str, pl.Series], name: str, dtype: pl.DataType) -> p
     return pl.lit(fields[name].cast(dtype)) if name in fields else pl.lit(None, dtype)
 
 
-def write(table: Table, folder: Path, rows: pl.DataFrame, name: str, *, is_new: bool) -> list[AddAction]:
+def write(table: Table, place: Place, rows: pl.DataFrame, name: str, *, is_new: bool) -> list[AddAction]:
     """Write rows as one file a partition and say so in the log's words; nothing is valid before it is committed.
 
     Args:
         table: the spec.
-        folder: its folder.
+        place: its folder.
         rows: in the order in which they shall lie, with the derived day.
-        name: of the files; the version it is written for makes it unique.
+        name: of the files, which nobody else gives to one of theirs.
         is_new: whether the rows are new to the table, or only moved within it.
     """
     parts = list(table.partition_by)
     frames = rows.partition_by(parts, maintain_order=True, as_dict=True) if parts else {(): rows}
     return [
-        _write_one(table, folder, frame.drop(parts), dict(zip(parts, values, strict=True)), name, is_new=is_new)
+        _write_one(table, place, frame.drop(parts), dict(zip(parts, values, strict=True)), name, is_new=is_new)
         for values, frame in frames.items()
     ]
 
 
 def _write_one(
-    table: Table, folder: Path, rows: pl.DataFrame, values: dict[str, Any], name: str, *, is_new: bool
+    table: Table, place: Place, rows: pl.DataFrame, values: dict[str, Any], name: str, *, is_new: bool
 ) -> AddAction:
     texts = {column: _text(value) for column, value in values.items()}
     # Quoted twice by design: the log quotes the folder's name, which is itself a quoted value.
     relative = "/".join([*(f"{column}={quote(text, safe='')}" for column, text in texts.items()), name])
-    path = folder / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_whole = False
-    try:
-        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
-        is_whole = True
-    finally:
-        if not is_whole:  # on a full disk, half a file would only be in the way
-            path.unlink(missing_ok=True)
-    told = path.stat()
-    return AddAction(relative, told.st_size, texts, told.st_mtime_ns // 1_000_000, is_new, _statistics(table, rows))
+    lying = place.write(relative, rows, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
+    return AddAction(relative, lying.n_bytes, texts, lying.written_ns // 1_000_000, is_new, _statistics(table, rows))
 
 
 def removal(file: dict[str, Any], table: Table, at_ms: int, *, is_gone: bool) -> RemoveAction:

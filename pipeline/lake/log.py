@@ -7,7 +7,6 @@ Belongs here: the few facts of the log format that deltalake does not hand out i
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -15,6 +14,7 @@ from deltalake import DeltaTable
 
 from pipeline.calendars import EPOCH
 from pipeline.errors import StorageError
+from pipeline.lake.place import Lying, Place
 
 FOLDER: Final = "_delta_log"
 _DIGITS: Final = 20
@@ -23,37 +23,36 @@ CHECKPOINT_EVERY: Final = 20
 """Commits between checkpoints: opening a table reads at most that many log entries, a quarter of a millisecond each."""
 
 
-def entry(folder: Path, version: int) -> Path:
-    """Where the log entry of `version` lies.
+LAST_CHECKPOINT: Final = f"{FOLDER}/_last_checkpoint"
+"""Where the log says which checkpoint is its newest."""
 
-    >>> entry(Path("lake/pools"), 7).as_posix()
-    'lake/pools/_delta_log/00000000000000000007.json'
+
+def entry(version: int) -> str:
+    """Where in the table's folder the log entry of `version` lies.
+
+    >>> entry(7)
+    '_delta_log/00000000000000000007.json'
     """
-    return folder / FOLDER / f"{version:0{_DIGITS}d}.json"
+    return f"{FOLDER}/{version:0{_DIGITS}d}.json"
 
 
-def last_checkpoint(folder: Path) -> Path:
-    """Where the log says which checkpoint is its newest."""
-    return folder / FOLDER / "_last_checkpoint"
-
-
-def is_begun(folder: Path) -> bool:
-    """Whether a table lies in the folder; what a writer killed while making one left does not count.
+def is_begun(place: Place) -> bool:
+    """Whether a table lies there; what a writer killed while making one left does not count.
 
     Raises:
         StorageError: there are data files, so there was a log, and it is gone.
     """
-    if entry(folder, 0).exists() or last_checkpoint(folder).exists() or DeltaTable.is_deltatable(str(folder)):
+    if any(place.told([entry(0), LAST_CHECKPOINT])) or DeltaTable.is_deltatable(place.uri, place.options):
         return True
-    if (stray := next(folder.rglob("*.parquet"), None)) is not None:
+    if (stray := next((file for file in place.lying() if file.path.endswith(".parquet")), None)) is not None:
         raise StorageError(
-            f"could not read {str(folder)!r}: it holds {stray.name!r} but no log of what is valid; restore the folder "
+            f"could not read {place.uri!r}: it holds {stray.path!r} but no log of what is valid; restore the folder "
             f"{FOLDER!r} from a copy, or remove the table's folder and compute it again"
         )
     return False
 
 
-def check_entries(folder: Path, version: int) -> list[tuple[int, int] | None]:
+def check_entries(place: Place, version: int) -> list[Lying | None]:
     """Refuse an empty log entry: deltalake takes it for a commit that did nothing, and rows would be gone unseen.
 
     A power cut in the middle of a commit leaves one. Only the entries since the last checkpoint matter. Gives when each
@@ -62,29 +61,22 @@ def check_entries(folder: Path, version: int) -> list[tuple[int, int] | None]:
     Raises:
         StorageError: an entry that a reader of `version` would use is empty.
     """
-    seen: list[tuple[int, int] | None] = []
-    for number in range(max(0, version - CHECKPOINT_EVERY), version + 1):
-        path = entry(folder, number)
-        try:
-            told = path.stat()
-        except FileNotFoundError:
-            seen.append(None)
-            continue
-        seen.append((told.st_mtime_ns, told.st_size))
-        if told.st_size == 0:
+    seen = place.told([entry(number) for number in range(max(0, version - CHECKPOINT_EVERY), version + 1)])
+    for found in seen:
+        if found is not None and found.n_bytes == 0:
             raise StorageError(
-                f"could not read {str(folder)!r}: its log entry {path.name!r} is empty. If it is the newest, the power "
+                f"could not read {place.uri!r}: its log entry {found.path!r} is empty. If it is the newest, the power "
                 "went during a write that was never acknowledged: remove it. Otherwise restore the folder from a copy"
             )
     return seen
 
 
-def added(folder: Path, version: int) -> list[Path]:
+def added(place: Place, version: int) -> list[str]:
     """The data files that the commit of `version` added."""
-    return [folder / unquote(a["add"]["path"]) for a in _actions(folder, version) if "add" in a]
+    return [unquote(a["add"]["path"]) for a in _actions(place, version) or () if "add" in a]
 
 
-def removed_since(folder: Path, version: int, cutoff: datetime) -> tuple[set[str], int]:
+def removed_since(place: Place, version: int, cutoff: datetime) -> tuple[set[str], int]:
     """What readers may still be at who opened the table at or after `cutoff`.
 
     Gives the relative paths of the files that commits up to `version` let go since then, and the version that was the
@@ -93,31 +85,32 @@ def removed_since(folder: Path, version: int, cutoff: datetime) -> tuple[set[str
     cutoff_ms = (cutoff - EPOCH).total_seconds() * 1000
     found: set[str] = set()
     for number in range(version, -1, -1):
-        if not entry(folder, number).exists():
+        actions = _actions(place, number)
+        if actions is None:
             return found, number + 1
-        actions = _actions(folder, number)
         if any(a["commitInfo"].get("timestamp", cutoff_ms) < cutoff_ms for a in actions if "commitInfo" in a):
             return found, number
         found |= {unquote(a["remove"]["path"]) for a in actions if "remove" in a}
     return found, 0
 
 
-def unneeded(folder: Path, oldest: int, kept: Iterable[int]) -> list[Path]:
+def unneeded(place: Place, oldest: int, kept: Iterable[int]) -> list[Lying]:
     """The log entries and checkpoints without which every version from `oldest` on and every kept one can be opened.
 
     A version is opened from the last checkpoint at or before it and the entries after that. Opening lists the whole
     folder, so entries that nobody needs cost every reader and writer time.
     """
-    files = {path: int(path.name[:_DIGITS]) for path in sorted((folder / FOLDER).iterdir()) if _is_ours(path.name)}
-    checkpoints = sorted(number for path, number in files.items() if path.name.endswith(_CHECKPOINT))
+    files = [(file, file.path.rpartition("/")[2]) for file in sorted(place.lying(FOLDER), key=lambda file: file.path)]
+    ours = [(file, int(name[:_DIGITS]), name.endswith(_CHECKPOINT)) for file, name in files if _is_ours(name)]
+    checkpoints = [number for _, number, is_checkpoint in ours if is_checkpoint]
 
     def base(version: int) -> int:
         return max((number for number in checkpoints if number <= version), default=0)
 
     needed = [(base(oldest), None), *((base(version), version) for version in kept)]
     return [
-        path
-        for path, number in files.items()
+        file
+        for file, number, _ in ours
         if not any(first <= number and (last is None or number <= last) for first, last in needed)
     ]
 
@@ -131,9 +124,15 @@ def _is_ours(name: str) -> bool:
     return name[:_DIGITS].isdigit() and name[_DIGITS:] in (".json", _CHECKPOINT)
 
 
-def _actions(folder: Path, version: int) -> list[dict[str, Any]]:
-    path = entry(folder, version)
+def _actions(place: Place, version: int) -> list[dict[str, Any]] | None:
+    """What the commit of `version` did; None where its entry is gone."""
+    path = entry(version)
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        # As bytes: in a text, a line also ends at characters that a name from a chain may hold.
+        return [json.loads(line) for line in place.read(path).splitlines() if line]
+    except FileNotFoundError:
+        return None
     except ValueError as error:
-        raise StorageError(f"could not read the log entry {str(path)!r}: {error!r}; restore it from a copy") from error
+        raise StorageError(
+            f"could not read the log entry {path!r} of {place.uri!r}: {error!r}; restore it from a copy"
+        ) from error

@@ -7,7 +7,7 @@ overwrite by predicate: that puts what it carries over and what is new into one 
 every five minutes would rewrite a growing day each time.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -18,7 +18,7 @@ from pipeline.calendars import DAY as ONE_DAY
 from pipeline.calendars import Span
 from pipeline.errors import UsageError
 from pipeline.lake.files import STATISTICS_BLUR, Stored, may_hold
-from pipeline.lake.rows import DAY, SOURCE, require_time, sorted_rows, with_day, within
+from pipeline.lake.rows import DAY, SOURCE, conform, require_time, sorted_rows, with_day, within
 from pipeline.tables import Table
 
 TARGET_BYTES: Final = 64_000_000
@@ -37,13 +37,15 @@ correct a birth by more than eight days, the pool would be stored a second time.
 class Change:
     """One commit: the files of a listing that go, the frames that come (a file a partition each).
 
-    `n_rows` is what the verb reports. `is_moved` says that the rows stay the same and only lie elsewhere.
+    `n_rows` is what the verb reports. `is_moved` says that the rows stay the same and only lie elsewhere,
+    `is_reshaped` that all files go and the table's columns are those of its spec from now on.
     """
 
-    added: tuple[pl.DataFrame, ...]
+    added: Iterable[pl.DataFrame]
     n_rows: int
     removed: pl.DataFrame | None = None
     is_moved: bool = False
+    is_reshaped: bool = False
 
 
 def append(stored: Stored, rows: pl.DataFrame) -> Change | None:
@@ -125,6 +127,21 @@ def mergeable(files: pl.DataFrame, table: Table) -> Iterator[pl.DataFrame]:
         for group in numbered.partition_by("group", maintain_order=True):
             if len(group) > 1:
                 yield group.select(files.columns)
+
+
+def migrate(stored: Stored, progress: Callable[[float], None]) -> Change | None:
+    """Rewrite every file in the columns of the spec, one after the other: no more than one is in memory."""
+    if stored.shape is stored.table:
+        return None
+    stored.check()
+
+    def rewritten() -> Iterator[pl.DataFrame]:
+        for row in range(len(stored.files)):
+            rows = stored.rows(stored.files[row]).select(stored.table.schema.names()).collect()
+            yield with_day(stored.table, conform(stored.table, rows))
+            progress((row + 1) / len(stored.files))
+
+    return Change(rewritten(), int(stored.files["n_rows"].sum()), is_reshaped=True)
 
 
 def check_inside(table: Table, rows: pl.DataFrame, span: Span) -> None:

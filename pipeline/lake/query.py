@@ -12,7 +12,6 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
-from pyarrow.fs import LocalFileSystem
 
 from pipeline.errors import UsageError
 from pipeline.lake.files import STATISTICS_BLUR, Stored
@@ -77,12 +76,12 @@ def _dataset(stored: Stored) -> pads.Dataset:
     """The version as Arrow reads it: what a file holds is said beforehand, so that others are not opened."""
     stored.check()
     schema = stored.table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    parquet, disk = pads.ParquetFileFormat(), LocalFileSystem()
+    parquet, (system, _) = pads.ParquetFileFormat(), stored.place.arrow("")
     fragments = [
-        parquet.make_fragment(str(stored.folder / file["path"]), disk, _said(stored.table, file))
+        parquet.make_fragment(stored.place.arrow(file["path"])[1], system, _said(stored.table, file))
         for file in stored.files.iter_rows(named=True)
     ]
-    return pads.FileSystemDataset(fragments, schema, parquet, disk)
+    return pads.FileSystemDataset(fragments, schema, parquet, system)
 
 
 def _said(table: Table, file: dict[str, Any]) -> pads.Expression:

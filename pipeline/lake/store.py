@@ -1,16 +1,17 @@
 """The lake's verbs: scan, append, replace, upsert, and the upkeep of the files they leave.
 
 Belongs here: what a verb promises (atomic, idempotent, one writer at a time, durable) and the one path every commit
-takes: take the table's lock, open the newest version, plan the change against it, commit, bring the files to the
-disk. Readers take no lock: a version, once opened, does not change.
-Stays out: what a frame must be (`rows`), what a verb changes (`plans`), the log's format (`log`), the disk (`disk`).
+takes: take the table's lock, open the newest version, plan the change against it, commit as the one after it, bring the
+files to the disk. Readers take no lock: a version, once opened, does not change.
+Stays out: what a frame must be (`rows`), what a verb changes (`plans`), the log's format (`log`), where files lie
+(`folder`, `bucket`).
 """
 
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,12 +23,15 @@ from deltalake.exceptions import CommitFailedError
 
 from pipeline.calendars import Span, require_utc
 from pipeline.errors import CommitConflictError, StorageError, UsageError
-from pipeline.lake import delta, disk, files, log, plans, upkeep
-from pipeline.lake.rows import DAY, SOURCE, conform, require_time, stored_schema, within
+from pipeline.lake import delta, disk, files, log, plans, shapes, upkeep
+from pipeline.lake.bucket import Bucket
+from pipeline.lake.folder import Folder
+from pipeline.lake.place import Lying, Place
+from pipeline.lake.rows import DAY, SOURCE, conform, require_time, within
 from pipeline.tables import Table
 
-_ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 0.5
 _Plan = Callable[[files.Stored], plans.Change | None]
 
 
@@ -41,15 +45,15 @@ class Commit:
 
 @dataclass(frozen=True)
 class Lake:
-    """Delta tables under one root folder; a small value that may be sent to a spawned (never forked) process.
+    """Delta tables under one root; a small value that may be sent to a spawned (never forked) process.
 
     Writes are atomic and durable, and one that raised may be repeated. All writers of a table must go through this
-    class and see the same local file system: the lock that keeps keys unique is a file in it.
+    class: it commits a change only as the version right after the one whose keys it has compared.
 
     Args:
-        root: the folder; made at the first write.
+        root: the folder, made at the first write; or a prefix of an object store.
         seed: of the pauses between attempts.
-        sync: brings a path to the disk; tests put a recorder here.
+        sync: brings a path of the folder to the disk; tests put a recorder here.
 
     >>> import tempfile
     >>> from pipeline.tables import PARTITIONS
@@ -67,7 +71,7 @@ class Lake:
     [[3], [4]]
     """
 
-    root: Path
+    root: Path | Bucket
     seed: int = field(default=0, kw_only=True)
     sync: Callable[[Path], None] = field(default=disk.fsync, kw_only=True)
     _opened: delta.Opened = field(default_factory=delta.Opened, init=False, repr=False, compare=False)
@@ -98,8 +102,9 @@ class Lake:
         found = self._open(table, version)
         if found is None:
             return table.empty().lazy()
-        stored = self._listing(table, found)
-        stored.check(None if span is None else stored.on_days(span))
+        stored = self._listing(table, found, is_old=version is not None)
+        if version is not None or not stored.place.tells_losses:
+            stored.check(None if span is None else stored.on_days(span))
         chosen = stored.files if span is None else stored.meeting(span)
         if sources is not None:
             chosen = chosen.filter(files.may_hold(list(sources)))
@@ -115,7 +120,7 @@ class Lake:
             StorageError: no such version, or the log is lost or damaged.
         """
         found = self._open(table, version)
-        return None if found is None else self._listing(table, found)
+        return None if found is None else self._listing(table, found, is_old=version is not None)
 
     def status(self, table: Table) -> upkeep.TableStatus | None:
         """Rows, files, bytes and times of the newest version, from its log alone; None where there is no table.
@@ -233,6 +238,15 @@ class Lake:
             progress(1 - len(left) / n_small)
         return done
 
+    def migrate(self, table: Table, *, progress: Callable[[float], None] = lambda _share: None) -> Commit:
+        """Rewrite the newest version in the columns that the spec has now, in one commit; older ones stay as they are.
+
+        Raises:
+            InputError: a row is none that the spec allows; the table is as it was, as it is after the next.
+            StorageError: a value would change with its type, newer code wrote the table, or the disk is full.
+        """
+        return self._commit(table, lambda stored: plans.migrate(stored, progress), is_empty=True, is_old=True)
+
     def vacuum(
         self,
         table: Table,
@@ -241,15 +255,15 @@ class Lake:
         retention: timedelta,
         keep_versions: Collection[int] = (),
         is_dry: bool = False,
-    ) -> tuple[Path, ...]:
-        """Delete files that only versions replaced before `now - retention` need; gives the deleted paths.
+    ) -> tuple[Lying, ...]:
+        """Delete files that only versions replaced before `now - retention` need; gives the deleted files.
 
         Log entries that only those need go too, once a checkpoint stands in for them: opening a table lists its log.
 
         Args:
             table: the spec.
             now: UTC, by the machine's clock.
-            retention: at least as long as the longest read.
+            retention: at least as long as the longest read; on an object store, an hour is the least.
             keep_versions: older versions that must stay readable (what training sets were made from).
             is_dry: only say what would go.
 
@@ -259,129 +273,122 @@ class Lake:
         """
         if retention < timedelta(0):
             raise UsageError(f"cannot vacuum {table.name!r} with a negative retention {retention!r}")
-        cutoff = require_utc(now) - retention
+        cutoff = require_utc(now) - max(retention, self._home.grace)
         with self._writing(table, "vacuum"):
             newest = self._open(table)
             if newest is None:
                 return ()
-            folder = self.root / table.name
             kept = {
-                version: self._listing(table, opened)
+                version: self._listing(table, opened, is_old=True)
                 for version in sorted(keep_versions)
                 if (opened := self._open(table, version)) is not None
             }
-            doomed = upkeep.unneeded(folder, (newest.version(), self._listing(table, newest)), kept, cutoff)
-            for path in () if is_dry else doomed:
-                path.unlink()
+            doomed = upkeep.unneeded(self._place(table), (newest.version(), self._listing(table, newest)), kept, cutoff)
+            for file in () if is_dry else doomed:
+                self._place(table).delete(file.path)
             return tuple(doomed)
 
+    def locked(self, name: str) -> AbstractContextManager[None]:
+        """Hold the lock `name` of all who work on this lake, waiting for whoever holds it; it dies with its holder.
+
+        Raises:
+            TransientError: where the lock is held by a server, it went while the block ran, or cannot be reached.
+        """
+        return self._home.locked(name)
+
+    @property
+    def _home(self) -> Place:
+        return Folder(self.root, sync=self.sync) if isinstance(self.root, Path) else self.root
+
+    def _place(self, table: Table) -> Place:
+        return self._home.at(table.name)
+
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
-        folder, which = self.root / table.name, "the newest version" if version is None else f"version {version!r}"
+        place, which = self._place(table), "the newest version" if version is None else f"version {version!r}"
         with disk.reporting(f"open {which} of {table.name!r}"):
-            is_begun = log.is_begun(folder)
-            if version is not None and (version < 0 or not is_begun):
+            if version is None:
+                return self._opened.newest(place)
+            if version < 0 or not log.is_begun(place):
                 raise StorageError(f"table {table.name!r} has no {which}; ask for one that a commit gave")
-            if not is_begun:
-                return None
-            return self._opened.newest(folder) if version is None else delta.at_version(folder, version)
+            return delta.at_version(place, version)
 
-    def _listing(self, table: Table, found: DeltaTable) -> files.Stored:
-        """The opened version's files."""
-        folder = self.root / table.name
+    def _listing(self, table: Table, found: DeltaTable, *, is_old: bool = False) -> files.Stored:
+        """The opened version's files; `is_old`: an older version of the code may have written it."""
         with disk.reporting(f"read {table.name!r}"):
-            if (told := delta.schema(found)) != stored_schema(table):
-                raise StorageError(
-                    f"could not read {table.name!r}: {str(folder)!r} holds {dict(told)!r} where this code "
-                    f"expects {dict(stored_schema(table))!r}; migrate the table, or remove it and compute it again"
-                )
-            return files.stored(table, folder, found)
+            shape = shapes.shape_of(table, delta.schema(found), delta.partitions(found), is_old=is_old)
+            return files.stored(table, self._place(table), found, shape)
 
-    def _commit(self, table: Table, plan: _Plan, *, is_empty: bool) -> Commit:
+    def _commit(self, table: Table, plan: _Plan, *, is_empty: bool, is_old: bool = False) -> Commit:
         """Carry out what `plan` makes of the newest version; an empty frame makes no table."""
         with self._writing(table, "write to"):
-            return self._attempt(table, plan, is_empty=is_empty)
+            return self._attempt(table, plan, is_empty=is_empty, is_old=is_old)
 
     @contextmanager
     def _writing(self, table: Table, verb: str) -> Iterator[None]:
-        with disk.reporting(f"{verb} {table.name!r}"), disk.locked(self.root / ".locks" / f"{table.name}.lock"):
+        with disk.reporting(f"{verb} {table.name!r}"), self._place(table).writing():
             yield
 
     def _created(self, table: Table) -> DeltaTable:
         """Commit the empty table first: from then on, data files without a log are a loss and not a leftover."""
-        folder = self.root / table.name
-        made = delta.create(table, folder)
-        self._sync([log.entry(folder, 0)])
-        self.sync(self.root)
-        self.sync(self.root.parent)
+        made = delta.create(table, self._place(table))
+        self._place(table).begun()
         return made
 
-    def _attempt(self, table: Table, plan: _Plan, *, is_empty: bool) -> Commit:
-        """Change the newest version, again if a writer that does not take the lock came between."""
-        # A pause must differ between processes and be the same when a test runs again.
-        dice = random.Random(f"{self.seed} {table.name} {os.getpid()}")  # noqa: S311
-        for attempt in range(_ATTEMPTS):
-            found = self._open(table)
-            if found is None and is_empty:
-                return Commit(None, 0)
-            found = found or self._created(table)
-            before = found.version()
-            change = plan(self._listing(table, found))
+    def _attempt(self, table: Table, plan: _Plan, *, is_empty: bool, is_old: bool) -> Commit:
+        """Change the newest version, again if another writer came between."""
+        place = self._place(table)
+        # A pause must differ between processes and, in a folder, be the same when a test runs again.
+        dice = random.Random(f"{self.seed} {table.name} {os.getpid()} {place.ending()}")  # noqa: S311
+        for attempt in range(place.attempts):
             try:
+                found = self._open(table)
+                if found is None and is_empty:
+                    return Commit(None, 0)
+                found = found or self._created(table)
+                before = found.version()
+                change = plan(self._listing(table, found, is_old=is_old))
                 if change is not None:
                     self._carry_out(table, found, change)
             except CommitFailedError:
-                time.sleep(_FIRST_PAUSE_S * 2**attempt * (0.5 + dice.random()))
+                time.sleep(min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S) * (0.5 + dice.random()))
                 continue
             self._seal(table, found, before)
-            self._opened.remember(self.root / table.name, found)
+            self._opened.remember(place, found)
             return Commit(found.version(), 0 if change is None else change.n_rows)
         raise CommitConflictError(
-            f"could not write to {table.name!r}: another writer changed it during each of {_ATTEMPTS} attempts; "
+            f"could not write to {table.name!r}: another writer changed it during each of {place.attempts} attempts; "
             "find the writer that does not go through the lake, or try again later"
         )
 
     def _carry_out(self, table: Table, found: DeltaTable, change: plans.Change) -> None:
-        """Write the change's files and commit it."""
-        folder, version, is_new = self.root / table.name, found.version() + 1, not change.is_moved
+        """Write the change's files and commit it.
+
+        Files of a commit that failed stay: where a store's answer was lost, it may have been made. A vacuum takes them.
+        """
+        place, version, is_new = self._place(table), found.version() + 1, not change.is_moved
+        ending = place.ending()
         added = [
             action
             for number, rows in enumerate(change.added)
             for action in files.write(
-                table, folder, rows, f"part-{version:020d}-{number:05d}.zstd.parquet", is_new=is_new
+                table, place, rows, f"part-{version:020d}-{number:05d}{ending}.zstd.parquet", is_new=is_new
             )
         ]
-        at_ms = disk.stamp(self.root / ".locks" / f"{table.name}.lock")
+        at_ms = place.stamp_ms()
         gone = () if change.removed is None else change.removed.iter_rows(named=True)
         removed = [files.removal(file, table, at_ms, is_gone=is_new) for file in gone]
-        delta.commit(found, [*added, *removed])
+        if change.is_reshaped:
+            delta.reshape(found, table, [*added])
+        else:
+            delta.commit(found, [*added, *removed], change.is_moved)
 
     def _seal(self, table: Table, found: DeltaTable, before: int) -> None:
-        """Bring every commit that is not known to be on the disk there, and a checkpoint where one is due.
-
-        The newest commits before ours may not be: their writer may have been killed in between, and we build on them.
-        """
-        folder, note = self.root / table.name, self.root / ".locks" / f"{table.name}.synced"
-        synced = disk.noted(note)
-        first = synced + 1 if synced is not None and synced <= before else before
-        for version in range(first, found.version() + 1):
-            # What later commits let go may have been vacuumed.
-            if (entry := log.entry(folder, version)).exists():
-                self._sync(path for path in (*log.added(folder, version), entry) if path.exists())
-        if found.version() // log.CHECKPOINT_EVERY > before // log.CHECKPOINT_EVERY:
+        """Bring every commit that is not known to be on the disk there, and a checkpoint where one is due."""
+        place, version = self._place(table), found.version()
+        place.settle(before, version)
+        if version // log.CHECKPOINT_EVERY > before // log.CHECKPOINT_EVERY:
             found.create_checkpoint()
-            self._sync(sorted((folder / log.FOLDER).glob(f"{found.version():020d}.checkpoint*")))
-            self._sync([log.last_checkpoint(folder)])
-        if synced != found.version():
-            note.write_text(str(found.version()), encoding="ascii")
-
-    def _sync(self, paths: Iterable[Path]) -> None:
-        """Files first, then each folder between them and the root, which holds their names."""
-        folders: dict[Path, None] = {}
-        for path in paths:
-            self.sync(path)
-            folders |= dict.fromkeys(parent for parent in path.parents if self.root in parent.parents)
-        for folder in folders:
-            self.sync(folder)
+            place.settle_checkpoint(version)
 
 
 def _noting(change: plans.Change | None, removed: set[str]) -> plans.Change | None:

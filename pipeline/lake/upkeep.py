@@ -4,16 +4,15 @@ Belongs here: the reckoning behind `Lake.status` and `Lake.vacuum`. Stays out: h
 own vacuum, which reads the machine's clock and writes two more commits.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 
 from pipeline.calendars import EPOCH
 from pipeline.lake import log
 from pipeline.lake.files import Stored
+from pipeline.lake.place import Lying, Place
 from pipeline.lake.plans import mergeable
 from pipeline.lake.rows import DAY
 
@@ -57,33 +56,25 @@ def status(stored: Stored, version: int) -> TableStatus:
     )
 
 
-def unneeded(folder: Path, newest: tuple[int, Stored], kept: dict[int, Stored], cutoff: datetime) -> list[Path]:
+def unneeded(place: Place, newest: tuple[int, Stored], kept: dict[int, Stored], cutoff: datetime) -> list[Lying]:
     """The files that no kept version, and no version that was the newest at or after `cutoff`, needs.
 
     A data file nobody's log entry names (what a killed writer left) goes too, once it is older than `cutoff`. Log
     entries go only where a checkpoint stands in for them.
 
     Args:
-        folder: the table's folder.
+        place: the table's folder.
         newest: the number of its newest version, and that version.
         kept: versions that must stay readable.
         cutoff: UTC; files written later stay in any case.
     """
-    needed, oldest = log.removed_since(folder, newest[0], cutoff)
+    needed, oldest = log.removed_since(place, newest[0], cutoff)
     for stored in (newest[1], *kept.values()):
         needed |= set(stored.files["path"])
-    data = (path for path in _data_files(folder) if path.relative_to(folder).as_posix() not in needed)
-    entries = log.unneeded(folder, oldest, kept)
-    return [path for path in (*data, *entries) if _written_at(path) < cutoff]
+    data = (file for file in place.lying() if not file.path.startswith(f"{log.FOLDER}/") and file.path not in needed)
+    entries = log.unneeded(place, oldest, kept)
+    return [file for file in (*data, *entries) if _written_at(file) < cutoff]
 
 
-def _data_files(folder: Path) -> Iterator[Path]:
-    """Every file but the log's: a writer killed half way leaves names that do not end in `.parquet`."""
-    for parent, names, files in folder.walk():
-        if log.FOLDER in names:
-            names.remove(log.FOLDER)
-        yield from (parent / name for name in sorted(files))
-
-
-def _written_at(path: Path) -> datetime:
-    return EPOCH + timedelta(seconds=path.stat().st_mtime)
+def _written_at(file: Lying) -> datetime:
+    return EPOCH + timedelta(microseconds=file.written_ns // 1000)

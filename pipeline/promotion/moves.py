@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from pipeline.errors import StorageError
-from pipeline.lake import Lake, disk
+from pipeline.lake import Lake
 from pipeline.promotion.ledger import next_deployment
 from pipeline.promotion.reconciliation import Reconciled, reconcile
 from pipeline.promotion.registry import Registry
@@ -147,4 +147,4 @@ class Moves:
 
         Whoever reads the ledger or an alias without it may take the half of another's move for damage.
         """
-        return disk.locked(self._lake.root / ".locks" / "deployments.move.lock")
+        return self._lake.locked("deployments.move")

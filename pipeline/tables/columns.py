@@ -3,7 +3,7 @@
 Stays out: the tables themselves (`observed`, `learned`, `decided`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -38,12 +38,48 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A column that older rows lack: null in them, or what `filled` makes of their other columns."""
+
+    column: str
+    filled: pl.Expr | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A column that had another name; its values mean what they meant."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Retyped:
+    """A column that was of type `before`; a value that the type of now cannot hold stops the migration."""
+
+    column: str
+    before: pl.DataType
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A column that was, and of which type; its values are let go."""
+
+    column: str
+    before: pl.DataType
+
+
+Change = Added | Renamed | Retyped | Dropped
+
+
+@dataclass(frozen=True)
 class Table:
     """One table: its grain in words, its columns, and which of them identify, place and date a row.
 
     `time` is the column the table is laid out and replaced by (None: the table does not follow time),
     `partition_by` are the lake's folders (`day` is derived from `time`), `as_of` is the column the
-    point-in-time join compares with the moment of decision.
+    point-in-time join compares with the moment of decision. `changes` leads from the columns of the first
+    release to those of now, oldest first.
     """
 
     name: str
@@ -54,6 +90,7 @@ class Table:
     time: str | None = "event_time"
     as_of: str = "known_at"
     partition_by: tuple[str, ...] = ("day", "network")
+    changes: tuple[Change, ...] = ()
 
     @property
     def schema(self) -> pl.Schema:

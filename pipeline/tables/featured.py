@@ -14,6 +14,7 @@ from pipeline.tables.columns import (
     POOL,
     POOL_TIME_KEY,
     SOURCE,
+    Change,
     Column,
     Table,
     count_column,
@@ -111,7 +112,8 @@ _TECHNICAL: Final = tuple(
 )
 EXTRA_COLUMNS: Final[tuple[str, ...]] = ()
 """Columns of the pandas-ta indicators that `FeaturesSpec.extra_indicators` switches on: `ta_aroonu_14_5m` and the like.
-Where the two do not agree, nothing starts, and the message says what to write here."""
+Where the two do not agree, nothing starts, and the message says what to write here. Rows that are stored already lack
+the column: say so in `FEATURE_CHANGES` too."""
 _EXTRA: Final = tuple(real_column(name, "an indicator of pandas-ta, as it computes it", "1") for name in EXTRA_COLUMNS)
 _MARKET: Final = (
     *(real_column(f"price_momentum_{h}_pct", f"last close against the close {h} before", "%", -100)
@@ -164,6 +166,9 @@ FAMILY_COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
 
 FEATURE_HEAD: Final = (SOURCE, NETWORK, POOL, EVENT_TIME, KNOWN_AT)
 
+FEATURE_CHANGES: Final[tuple[tuple[str, Change], ...]] = ()
+"""How features changed since the first release, oldest first, each with its family: `("flow", Added("n_sells_1h"))`."""
+
 FAMILY_TABLES: Final = {
     family: Table(
         f"features_{family}",
@@ -171,6 +176,7 @@ FAMILY_TABLES: Final = {
         f"pool, time: the {family.replace('_', ' ')} features alone",
         (*FEATURE_HEAD, *columns),
         key=POOL_TIME_KEY,
+        changes=tuple(change for of, change in FEATURE_CHANGES if of == family),
     )
     for family, columns in FAMILY_COLUMNS.items()
 }
@@ -181,4 +187,5 @@ FEATURES: Final = Table(
     "pool, time: what a model may know at that time",
     (*FEATURE_HEAD, *(column for columns in FAMILY_COLUMNS.values() for column in columns)),
     key=POOL_TIME_KEY,
+    changes=tuple(change for _, change in FEATURE_CHANGES),
 )

@@ -239,5 +239,5 @@ def test_what_a_writer_killed_while_making_the_table_left_is_no_table(tmp_path: 
 
 def test_a_table_written_under_another_spec_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"network": ["eth"]}).write_delta(tmp_path / "readings")
-    with pytest.raises(StorageError, match="migrate the table"):
+    with pytest.raises(StorageError, match="neither this version of the code nor an older one"):
         Lake(tmp_path).scan(READINGS)

@@ -11,6 +11,7 @@ from lake_tables import READINGS, hours, ordered, readings
 
 from pipeline.errors import StorageError
 from pipeline.lake import Lake, delta
+from pipeline.lake.folder import Folder
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_threads_may_share_a_lake(lake: Lake) -> None:
 
 
 def test_a_thread_moves_no_table_on_that_another_has_opened(lake: Lake) -> None:
-    folder, opened = lake.root / "readings", delta.Opened()
+    folder, opened = Folder(lake.root, "readings"), delta.Opened()
     mine = opened.newest(folder)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(opened.newest, folder).result() is not mine
