@@ -1,9 +1,9 @@
 # poolcast: every target brings the environment it needs (.venv, from the hash-pinned locks) and then runs one thing.
 BIN := .venv/bin
-export PYTHON RECORDING
+export PYTHON RECORDING DUMP_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lock clean-env
+.PHONY: help demo up test bench reference lock clean-env audit screenshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,22 @@ test: ## run every check: ruff, mypy, import-linter, pytest with doctests
 	@$(BIN)/lint-imports
 	@echo '== pytest'
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+audit: ## look up every pinned package in PyPI's list of known vulnerabilities
+	@scripts/bootstrap.sh runtime
+	@scripts/audit.sh
+
+screenshots: ## take the pictures of docs/ui.md anew, of what `make demo` made
+	@scripts/bootstrap.sh test
+	@POOLCAST_SCREENSHOTS=docs/images POOLCAST_UI_DATA=data $(BIN)/python -m pytest -q tests/ui
+
+bench: ## measure the whole beside what people would use instead; writes docs/benchmarks.md
+	@scripts/bootstrap.sh test
+	@$(BIN)/python benchmarks/whole.py --write docs $(if $(DUMP_BIN),--dump-bin "$$DUMP_BIN")
+
+reference: ## write the pages of docs/reference that are made from the code
+	@scripts/bootstrap.sh runtime
+	@$(BIN)/python scripts/reference.py
 
 lock: ## resolve pyproject.toml anew into requirements.lock and requirements-test.lock
 	@scripts/bootstrap.sh runtime

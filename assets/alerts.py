@@ -44,7 +44,7 @@ def alerts(
     rows = listed(lake, now)
     return dg.MaterializeResult(
         metadata={
-            **frame_metadata(ALERTS, rows.select(ALERTS.schema.names())),
+            **frame_metadata(ALERTS, rows.select(ALERTS.schema.names()), rows.height),
             "new": n_new,
             "last": table_value(rows.select(SHOWN).head(N_SHOWN)),
         }

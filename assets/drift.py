@@ -13,7 +13,7 @@ import polars as pl
 
 from assets.features import SPEC as FEATURES_SPEC
 from assets.labels import SPEC as LABELS_SPEC
-from assets.metadata import frame_metadata, table_value
+from assets.metadata import frame_metadata, n_rows, table_value
 from assets.models import SPEC as TRAINING
 from assets.predictions import REPLAYED
 from assets.reports import picture
@@ -64,7 +64,8 @@ def drift_reports(
     found = report(told, past_looks(lake, told.learned, now), now, SPEC)
     lake.append(DRIFT_REPORTS, found)
     page = _kept_page(context, registry, told, found, now) if says(found, ASKS) else {}
-    return dg.MaterializeResult(metadata={**frame_metadata(DRIFT_REPORTS, found), **_told(lake, told, found), **page})
+    written = frame_metadata(DRIFT_REPORTS, found, n_rows(lake, DRIFT_REPORTS))
+    return dg.MaterializeResult(metadata={**written, **_told(lake, told, found), **page})
 
 
 @dg.asset_check(

@@ -7,24 +7,27 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.away import tried_again
 from assets.hours import hourly_asset, refreshed
 from pipeline.calendars import Span
-from pipeline.features.compute import compute_family, join_families
+from pipeline.features.compute import join_families
 from pipeline.features.engines.extra_indicators import require_in_vocabulary
 from pipeline.features.feature import Family
+from pipeline.features.in_parts import compute_family_in_parts
 from pipeline.features.registry import FAMILIES, features_of, look_backs
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.lake import Lake
 from pipeline.provenance import Input, Recipe, code_of
 from pipeline.tables import FAMILY_TABLES, POOLS, table
+from pipeline.workers import Workers
 
 SPEC = FeaturesSpec()
 require_in_vocabulary(SPEC)
 APART = (
-    "catalogue", "online", "online_bars", "online_first_hour", "online_index", "online_indicators",
-    "online_market_bars", "online_snapshots", "online_tokens", "online_trades", "online_volume", "online_wilder",
-    "plots",
+    "catalogue", "in_parts", "lineage", "online", "online_bars", "online_first_hour", "online_index",
+    "online_indicators", "online_market_bars", "online_snapshots", "online_tokens", "online_trades", "online_volume",
+    "online_wilder", "plots",
 )  # fmt: skip
 """Modules that no stored row depends on."""
 CODE = code_of("features", SPEC, without=APART)
@@ -62,11 +65,14 @@ def family_asset(family: Family) -> dg.AssetsDefinition:
         deps=[*reach, "pools"],
         description=f"{_WORDS[family]}: {len(features_of(family))} features a snapshot, from what was known then.",
     )
-    def compute_one(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+    def compute_one(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], workers: dg.ResourceParam[Workers]
+    ) -> dg.MaterializeResult[Any]:
         def compute(span: Span) -> pl.DataFrame:
-            return compute_family(family, sources_of(lake, reach, span), span, SPEC)
+            return compute_family_in_parts(family, sources_of(lake, reach, span), span, SPEC, workers)
 
-        return refreshed(context, lake, RECIPES[family], compute)
+        with tried_again():
+            return refreshed(context, lake, RECIPES[family], compute)
 
     return compute_one
 

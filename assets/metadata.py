@@ -4,16 +4,22 @@ Cells are plain text in Dagster's own table view, cleaned and cut: what came fro
 Stays out: any computation a model or a decision depends on.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from pipeline.tables import UTC, Table
+from assets.lineage import lineage_of
+from pipeline.features.lineage import Place
+from pipeline.lake import Lake
+from pipeline.tables import UTC, Column, Table
+from pipeline.text import LONGEST, seen
 
 PREVIEW_ROWS = 5
+MOST_SOURCES_NAMED = 4
 TYPE_NAMES = {str(UTC): "timestamp", "Float64": "float", "Int64": "int", "Int32": "int"}
-MAX_CELL = 64
+MAX_CELL = LONGEST
 
 
 class Seen:
@@ -60,11 +66,16 @@ class Seen:
         }
 
 
-def frame_metadata(target: Table, rows: pl.DataFrame) -> dict[str, Any]:
-    """The metadata of a table that was written in one piece."""
+def frame_metadata(target: Table, rows: pl.DataFrame, n_stored: int) -> dict[str, Any]:
+    """The metadata of a table that was written in one piece, and now holds `n_stored` rows."""
     seen = Seen(target)
     seen.add(rows)
-    return {"dagster/row_count": rows.height, **seen.metadata()}
+    return {"dagster/row_count": n_stored, "rows_written": rows.height, **seen.metadata()}
+
+
+def n_rows(lake: Lake, target: Table) -> int:
+    """How many rows a table holds."""
+    return int(lake.scan(target).select(pl.len()).collect().item())
 
 
 def table_value(frame: pl.DataFrame, max_cell: int = MAX_CELL) -> dg.TableMetadataValue:
@@ -80,20 +91,44 @@ def table_value(frame: pl.DataFrame, max_cell: int = MAX_CELL) -> dg.TableMetada
 
 
 def column_schema(target: Table) -> dg.TableSchema:
-    """A table's columns with dtype, unit, meaning and range, for Dagster's column view."""
+    """A table's columns with dtype, unit, meaning, range and what they are made of, for Dagster's column view."""
+    made = lineage_of(target.name)
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=c.name,
                 type=TYPE_NAMES.get(str(c.dtype), str(c.dtype).lower()),
-                description=c.meaning + (f" [{c.unit}]" if c.unit else ""),
-                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=False),
+                description=c.meaning + (f" [{c.unit}]" if c.unit else "") + _sources_in_words(made.get(c.name, ())),
+                constraints=dg.TableColumnConstraints(
+                    nullable=c.nullable, unique=target.key == (c.name,), other=_range_in_words(c)
+                ),
             )
             for c in target.columns
         ]
     )
 
 
+def _range_in_words(column: Column) -> list[str]:
+    """What a column may hold: its bounds, in its own unit, or the values there are."""
+    if column.values:
+        return [f"one of {', '.join(column.values)}"]
+    low, high = column.minimum, column.maximum
+    if low is not None and high is not None:
+        return [f"{low:g} to {high:g}"]
+    told = [] if low is None else [f"at least {low:g}"]
+    return told if high is None else [f"at most {high:g}"]
+
+
+def _sources_in_words(places: Sequence[Place]) -> str:
+    """What a column is made of; of many columns only how many, the lineage names them all."""
+    if not places:
+        return ""
+    if len(places) <= MOST_SOURCES_NAMED:
+        return "; made of " + ", ".join(f"{table}.{column}" for table, column in places)
+    tables = dict.fromkeys(table for table, _ in places)
+    return f"; made of {len(places)} columns of {', '.join(tables)}"
+
+
 def _cell(value: Any, max_cell: int) -> str:
     text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    return "".join(ch for ch in text if ch.isprintable())[:max_cell]
+    return seen(text, max_cell)

@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.away import tried_again
 from assets.features import SPEC as FEATURES_SPEC
-from assets.metadata import frame_metadata, table_value
-from assets.reports import pictures_of
+from assets.metadata import frame_metadata, n_rows, table_value
+from assets.reports import page_of, pictures_of
 from pipeline.calendars import Clock
 from pipeline.errors import RegistryError
 from pipeline.features.registry import FEATURE_NAMES, feature_set_hash
-from pipeline.lake import Lake, disk
+from pipeline.lake import Lake
 from pipeline.models.records import compared, last_block
 from pipeline.models.source import choose_source
 from pipeline.models.spec import TrainingSpec
@@ -23,6 +24,7 @@ from pipeline.promotion.registry import Registry
 from pipeline.promotion.versions import RegisteredVersion, made_from
 from pipeline.provenance import code_of
 from pipeline.tables import EVALUATIONS, FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
+from pipeline.workers import Workers
 
 SPEC = TrainingSpec()
 CODE = code_of("models", SPEC)
@@ -57,7 +59,7 @@ def training_set(
     lake.append(TRAINING_SETS, row)
     return dg.MaterializeResult(
         metadata={
-            **frame_metadata(TRAINING_SETS, row),
+            **frame_metadata(TRAINING_SETS, row, n_rows(lake, TRAINING_SETS)),
             "training_set_id": frozen_set.training_set_id,
             "rows": frozen_set.n_rows,
             "pools": frozen_set.n_pools,
@@ -68,13 +70,14 @@ def training_set(
     )
 
 
-@dg.asset(deps=[training_set])
+@dg.asset(deps=[training_set], pool="training")
 def outcome_model(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     source: dg.ResourceParam[str],
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
+    workers: dg.ResourceParam[Workers],
 ) -> dg.MaterializeResult[Any]:
     """The outcome at 24 h (and 1 h, 6 h) by the best of six kinds of model, evaluated once on the last block in time.
 
@@ -85,10 +88,10 @@ def outcome_model(
 
     frozen_set = frozen(lake, source, clock)
     # Two that ask at once train once: the second waits, and finds what the first trained.
-    with disk.locked(lake.root / ".locks" / "outcome_model.train.lock"):
+    with tried_again(), lake.locked("outcome_model.train"):
         version = trained_before(registry, frozen_set)
         if version is None or not has_evidence(lake, version):
-            version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info)
+            version = train(lake, registry, frozen_set, SPEC, CODE, context.log.info, context.run.run_id, workers)
         else:
             context.log.info(f"version {version.version} was trained on this set by this code; nothing to train")
     figures = lake.scan(FIGURES).filter(pl.col("model_sha256") == version.model_sha256).collect()
@@ -96,6 +99,7 @@ def outcome_model(
     return dg.MaterializeResult(
         metadata={
             "version": version.version,
+            "version_in_mlflow": page_of(registry, version),
             "model_sha256": version.model_sha256,
             "training_set_id": version.training_set_id,
             "mlflow_run_id": version.run_id,

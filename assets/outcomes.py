@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from assets.labels import SPEC as LABELS_SPEC
-from assets.metadata import frame_metadata, table_value
+from assets.metadata import frame_metadata, n_rows, table_value
 from assets.models import SPEC as TRAINING
 from assets.predictions import SPEC
 from assets.reports import picture
@@ -36,8 +36,7 @@ def outcomes(lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]) -> dg
     found = reconciled(lake, now)
     return dg.MaterializeResult(
         metadata={
-            **frame_metadata(PREDICTION_OUTCOMES, told),
-            "dagster/row_count": before.height + told.join(before, on=PREDICTION_OUTCOMES.key, how="anti").height,
+            **frame_metadata(PREDICTION_OUTCOMES, told, n_rows(lake, PREDICTION_OUTCOMES)),
             "reconciled": found.in_words(),
             "evidence": told.filter(pl.col("is_evidence")).height,
         }

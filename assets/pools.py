@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.hours import asked_span, hourly_asset, hours_of, refreshed, told_in
-from assets.metadata import frame_metadata, table_value
+from assets.hours import asked_span, hourly_asset, hours_of, refreshed, span_of, told_in
+from assets.metadata import frame_metadata, n_rows, table_value
 from pipeline.calendars import DAY, HOUR, Clock, Span, spans_of
 from pipeline.lake import Lake
 from pipeline.pools import candles as bars
@@ -112,7 +112,7 @@ def told_once(
             record_hours(lake, target, hours_of(rows), columns=target.key)
             mark(lake, recipe, piece)
             added.append(rows)
-    return dg.MaterializeResult(metadata=frame_metadata(target, pl.concat(added)))
+    return dg.MaterializeResult(metadata=frame_metadata(target, pl.concat(added), n_rows(lake, target)))
 
 
 def last_seen(lake: Lake, collector: CollectorSetup, now: datetime) -> pl.DataFrame:
@@ -213,12 +213,13 @@ def reserves(
 @dg.asset(deps=[reserves, raw_pools, tokens])
 def pools(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
     """Every pool told of: its tokens and its birth as first told, and until when its source vouches for its record."""
-    span = asked_span(context)
+    # It has no partitions, so its page asks for no hours: then all that was ever told is looked through.
+    span = span_of(context.run.tags)
     records = lake.scan(RAW_POOLS, span).collect()
     known = lake.scan(POOLS, births_told_in(records)).collect()
     found = list_pools(records, lake.scan(TOKENS, span).collect(), known, SPEC)
     lake.append(POOLS, found)
-    return dg.MaterializeResult(metadata={**frame_metadata(POOLS, found), "pools_found": found.height})
+    return dg.MaterializeResult(metadata=frame_metadata(POOLS, found, n_rows(lake, POOLS)))
 
 
 @hourly_asset(deps=[reserves, pools, raw_candles, trades, raw_pools])

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from assets.features import SPEC as FEATURES_SPEC
-from assets.metadata import frame_metadata
+from assets.metadata import frame_metadata, n_rows
 from assets.models import SPEC as TRAINING
 from pipeline.calendars import EPOCH, HOUR, MINUTE, Clock, Span
 from pipeline.errors import PermanentError
@@ -69,7 +69,7 @@ def predictions(
         context.log.error(f"the {role} could not be asked: {why}")
     return dg.MaterializeResult(
         metadata={
-            **frame_metadata(PREDICTIONS, scored.predictions),
+            **frame_metadata(PREDICTIONS, scored.predictions, n_rows(lake, PREDICTIONS)),
             "snapshots_due": due.height,
             **{f"{role}_version": placed[role].version for role in ROLES if role in placed},
             **{f"skipped_{reason}": count for reason, count in skipped(scored.unscored).items()},

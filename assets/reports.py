@@ -34,7 +34,11 @@ def features_report(lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]
         metadata={
             "snapshots": int(shares["n_rows"].sum()),
             "nulls_by_feature_and_day": picture(null_share_plot(shares), "share of nulls by feature and day"),
-            "mean_share_of_nulls": table_value(worst.sort("share_null", descending=True)),
+            "mean_share_of_nulls": table_value(
+                worst.sort("share_null", descending=True).with_columns(
+                    pl.format("{} %", (100 * pl.col("share_null")).round(1)).alias("share_null")
+                )
+            ),
         }
     )
 
@@ -80,3 +84,9 @@ def pictures_of(context: dg.AssetExecutionContext, registry: Registry, version: 
         context.log.warning(f"no plots: {error}")
         return {}
     return {name: picture(png, name.replace("_", " ")) for name, png in plots.items()}
+
+
+def page_of(registry: Registry, version: RegisteredVersion) -> dg.MetadataValue[Any] | str:
+    """A version's page in MLflow, as a link where a server shows it."""
+    where = registry.page(version)
+    return dg.MetadataValue.url(where) if where.startswith("http") else where

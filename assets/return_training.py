@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from assets.away import once_it_answers
 from pipeline.lake import Lake
 from pipeline.models.return_files import kept_rows
 from pipeline.models.return_records import headline, return_evaluation_rows, return_figure_rows, without_skill
@@ -18,17 +19,25 @@ from pipeline.promotion.registry import Registry
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import RETURN_DATASETS, RETURN_EVALUATIONS, RETURN_FIGURES
+from resources.pages import run_page
 
 LOADER: Final = "pipeline.models.return_scoring"
 EXAMPLE_ROWS: Final = 3
 
 
 def train_forecaster(
-    lake: Lake, registry: Registry, folder: Path, row: dict[str, Any], spec: ReturnsSpec, say: Callable[[str], None]
+    lake: Lake,
+    registry: Registry,
+    folder: Path,
+    row: dict[str, Any],
+    spec: ReturnsSpec,
+    say: Callable[[str], None],
+    run_id: str = "",
 ) -> RegisteredVersion | None:
     """Train on the dataset of a row and register the result; the version comes last, so a kill leaves none behind.
 
     Where no kind has skill at any horizon, nothing is registered: the figures are kept, and the dataset's row says so.
+    `run_id`: the run of Dagster that trains.
     """
     rows = kept_rows(folder, row["source"], row)
     _count_read(lake, row["dataset_id"])
@@ -47,10 +56,13 @@ def train_forecaster(
         _note(lake, row["dataset_id"], pl.lit(without_skill(return_figure_rows(trained))).alias("lacking"))
         return None
     lake.append(RETURN_EVALUATIONS, return_evaluation_rows(trained))
-    return registry.register(return_run(trained, row, rows, spec))
+    made = return_run(trained, row, rows, spec, run_id)
+    return once_it_answers(lambda: registry.register(made), say)
 
 
-def return_run(trained: TrainedReturns, row: dict[str, Any], rows: pl.DataFrame, spec: ReturnsSpec) -> TrainingRun:
+def return_run(
+    trained: TrainedReturns, row: dict[str, Any], rows: pl.DataFrame, spec: ReturnsSpec, run_id: str = ""
+) -> TrainingRun:
     """What the registry keeps of a training; every forecast of the last block is in `return_evaluations`."""
     features = load_returns(trained.model_bytes).features
     return TrainingRun(
@@ -83,6 +95,7 @@ def return_run(trained: TrainedReturns, row: dict[str, Any], rows: pl.DataFrame,
         dataset_table=RETURN_DATASETS.name,
         example=rows.head(EXAMPLE_ROWS),
         tags={"source": row["source"]},
+        dagster_url=run_page(run_id),
         run_name=f"{spec.model_name} {row['dataset_id'][:12]}",
     )
 

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.metadata import frame_metadata, table_value
-from assets.reports import pictures_of
+from assets.metadata import frame_metadata, n_rows, table_value
+from assets.reports import page_of, pictures_of
 from pipeline.bins.export import reading
 from pipeline.bins.instruments import read_instruments
 from pipeline.calendars import Clock
@@ -81,7 +81,7 @@ def return_dataset(
         context.log.warning(f"nothing to learn from it: {lacking}")
     return dg.MaterializeResult(
         metadata={
-            **frame_metadata(RETURN_DATASETS, row),
+            **frame_metadata(RETURN_DATASETS, row, n_rows(lake, RETURN_DATASETS)),
             "dataset_id": frozen.dataset_id,
             "export_id": frozen.export_id,
             "rows": frozen.rows.height,
@@ -94,7 +94,7 @@ def return_dataset(
     )
 
 
-@dg.asset(deps=[return_dataset])
+@dg.asset(deps=[return_dataset], pool="training")
 def return_model(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
@@ -112,7 +112,9 @@ def return_model(
         # QLib and the trees take seconds to import: paid here, and never when the code location loads.
         from assets.return_training import train_forecaster  # noqa: PLC0415
 
-        version = train_forecaster(lake, registry, return_datasets, row, spec_for(row["source"]), context.log.info)
+        version = train_forecaster(
+            lake, registry, return_datasets, row, spec_for(row["source"]), context.log.info, context.run.run_id
+        )
         if version is None:
             return nothing_done(context, why_nothing(dataset_in_force(lake, return_datasets, source)))
     else:
@@ -121,6 +123,7 @@ def return_model(
     return dg.MaterializeResult(
         metadata={
             "version": version.version,
+            "version_in_mlflow": page_of(registry, version),
             "model_sha256": version.model_sha256,
             "dataset_id": row["dataset_id"],
             "mlflow_run_id": version.run_id,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from assets.away import once_it_answers
 from pipeline.lake import Lake
 from pipeline.models.evaluation import train_and_evaluate
 from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block, last_block_reads
@@ -18,24 +19,39 @@ from pipeline.promotion.registry import Registry
 from pipeline.promotion.run import Scalar, TrainingRun
 from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import EVALUATIONS, FIGURES, OUTCOMES, TRAINING_SETS
+from pipeline.workers import HERE, Workers
+from resources.pages import run_page
 
 LOADER: Final = "pipeline.models.outcome_scoring"
 EXAMPLE_ROWS: Final = 3
 
 
 def train(
-    lake: Lake, registry: Registry, frozen: TrainingSet, spec: TrainingSpec, code: str, say: Callable[[str], None]
+    lake: Lake,
+    registry: Registry,
+    frozen: TrainingSet,
+    spec: TrainingSpec,
+    code: str,
+    say: Callable[[str], None],
+    run_id: str = "",
+    workers: Workers = HERE,
 ) -> RegisteredVersion:
-    """Train on a frozen set and register the result; the version comes last, so a kill before it leaves none behind."""
+    """Train on a frozen set and register the result; the version comes last, so a kill before it leaves none behind.
+
+    `run_id`: the run of Dagster that trains. `workers`: who makes the fits.
+    """
     _count_read(lake, frozen.training_set_id)
-    trained = train_and_evaluate(frozen, spec, lambda step, share: say(f"{share:4.0%} {step}"))
+    trained = train_and_evaluate(frozen, spec, lambda step, share: say(f"{share:4.0%} {step}"), workers)
     lake.append(EVALUATIONS, evaluation_rows(trained))
     lake.append(FIGURES, figure_rows(trained))
     n_reads = last_block_reads(lake.scan(TRAINING_SETS), frozen.rows_id)
-    return registry.register(training_run(frozen, trained, spec, code, n_reads))
+    made = training_run(frozen, trained, spec, code, n_reads, run_id)
+    return once_it_answers(lambda: registry.register(made), say)
 
 
-def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code: str, n_reads: int) -> TrainingRun:
+def training_run(
+    frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code: str, n_reads: int, run_id: str = ""
+) -> TrainingRun:
     """What the registry keeps of a training; `n_reads`: how often a model was evaluated on this last block."""
     kind = Outcomes(OUTCOMES, spec.horizon_hours, trained.model.further_hours, LOADER, trained.kind)
     dataset: dict[str, Scalar] = {
@@ -74,8 +90,14 @@ def training_run(frozen: TrainingSet, trained: Trained, spec: TrainingSpec, code
         documents={"card.md": card_of(frozen, trained, spec, kind.in_words, dataset, n_reads)},
         example=frozen.frame.head(EXAMPLE_ROWS),
         tags={"source": frozen.source},
+        curves={"log_loss_by_pools_learned_from": _learning_curve(trained.learning_curve)},
+        dagster_url=run_page(run_id),
         run_name=f"{spec.model_name} {frozen.training_set_id[:12]}",
     )
+
+
+def _learning_curve(curve: pl.DataFrame) -> list[tuple[int, float]]:
+    return list(curve.select("n_train_pools", "value").drop_nulls().iter_rows())
 
 
 def card_of(

@@ -50,6 +50,7 @@ STEPS = {
     "monitoring": ("drift_reports", "alerts", "quality_reports"),
 }
 """The assets of each stage; what the last one said of skipped rows and hours stands for the stage."""
+_OF_STAGES = frozenset(step for steps in STEPS.values() for step in steps)
 COUNTED = {"models": "evaluations", "promotion": "comparisons", "monitoring": "quality_reports"}
 """The table whose rows count for a stage, where it has not the stage's name; for bins it is the bars."""
 
@@ -102,6 +103,7 @@ def build_report(lake: Lake, recording: Recording, replayed: Finished) -> dict[s
         "recording": {"name": recording.name, "source": recording.source, "sha256": recording.sha256},
         "run_id": replayed.run_id,
         "stages": {stage: _stage(lake, recording.source, stage, replayed) for stage in STEPS},
+        "checks_seconds": round(sum(s for step, s in replayed.seconds.items() if step not in _OF_STAGES), 2),
         "quarantined": _counts(lake.scan(QUARANTINE).filter(pl.col("source") == recording.source), "reason"),
         "labels": _label_shares(lake, recording.source),
         "training_set_id": said["training_set_id"],

@@ -11,9 +11,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.hours import range_tags
 from pipeline.calendars import Span
 from pipeline.errors import PermanentError
+from resources.run_queue import lane_tags
+from sensors.asking import tags as told
 
 INTERRUPTED = "DagsterExecutionInterruptedError"
 CLASS_PATH = re.compile(r"^pipeline\.errors\.\w+: ")
@@ -51,7 +52,8 @@ def run_job(
     """
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
-        tags={**range_tags(span), **(tags or {})},
+        # It passes no queue, and takes one of the places all the same: of its lane.
+        tags={**told("the command line", span), **lane_tags(job), **(tags or {})},
         run_config={"resources": dict(resources or {}), "loggers": {"narrator": {}}},
         asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
         raise_on_error=False,

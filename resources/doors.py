@@ -18,18 +18,21 @@ from pipeline.pools.collecting_spec import CollectionSpec
 from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.shelf import Shelf
 from pipeline.promotion.registry import Registry
+from pipeline.workers import Workers
+from resources.cluster import workers_of
 from resources.collecting import collector_setup, market_clock
+from resources.lake import lake_at
 from resources.settings import ApiSettings, Settings
 
 
 class LakeDoor(dg.ConfigurableResource[Any]):
-    """Where frames rest."""
+    """Where frames rest. Keys and passwords stay in the environment: a resource's configuration is shown in the UI."""
 
     root: str
 
     def create_resource(self, _context: dg.InitResourceContext) -> Lake:
-        """The lake under `root`."""
-        return Lake(Path(self.root))
+        """The lake under `root`, a folder or a prefix of an object store."""
+        return lake_at(self.root, Settings.from_environment())
 
 
 class ShelfDoor(dg.ConfigurableResource[Any]):
@@ -99,14 +102,24 @@ class SourceDoor(dg.ConfigurableResource[Any]):
 
 
 class RegistryDoor(dg.ConfigurableResource[Any]):
-    """The model registry, reached through its database so that no server has to be up."""
+    """The model registry. Its address stays in the environment: it may be the database's, with the password in it."""
 
-    tracking_uri: str
     artifact_root: str
 
     def create_resource(self, _context: dg.InitResourceContext) -> Registry:
         """A registry that connects when it is first asked for something."""
-        return Registry(self.tracking_uri, Path(self.artifact_root))
+        settings = Settings.from_environment()
+        return Registry(settings.tracking_uri or settings.mlflow_url, Path(self.artifact_root))
+
+
+class WorkersDoor(dg.ConfigurableResource[Any]):
+    """Who computes what falls into parts: this process, or the workers of the Dask scheduler at `address`."""
+
+    address: str | None = None
+
+    def create_resource(self, _context: dg.InitResourceContext) -> Workers:
+        """Workers that are connected to when they are first asked for something."""
+        return workers_of(self.address)
 
 
 class FolderDoor(dg.ConfigurableResource[Any]):
@@ -122,7 +135,7 @@ class FolderDoor(dg.ConfigurableResource[Any]):
 def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
     """Every resource of the graph, by the name the assets ask for."""
     return {
-        "lake": LakeDoor(root=str(settings.lake)),
+        "lake": LakeDoor(root=settings.lake_url or str(settings.lake)),
         "shelf": ShelfDoor(folder=str(settings.recordings)),
         "qlib": FolderDoor(path=str(settings.qlib)),
         "return_datasets": FolderDoor(path=str(settings.return_datasets)),
@@ -133,6 +146,7 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         "clock": ClockDoor(sandbox_url=settings.api.sandbox_url),
         "wall_clock": ClockDoor(),
         "source": SourceDoor(),
+        "workers": WorkersDoor(address=settings.dask),
         "collector": CollectorDoor(
             base_url=settings.api.base_url,
             folder=str(settings.collector),
@@ -140,7 +154,5 @@ def doors(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
             networks=list(settings.api.networks or CollectionSpec().networks),
             sandbox_url=settings.api.sandbox_url,
         ),
-        "registry": RegistryDoor(
-            tracking_uri=settings.tracking_uri or settings.mlflow_url, artifact_root=str(settings.mlflow_artifacts)
-        ),
+        "registry": RegistryDoor(artifact_root=str(settings.mlflow_artifacts)),
     }

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psutil
 
 from pipeline.errors import ServiceError
+from pipeline.text import spelled
 from resources.locks import FileLock, locked
 from resources.settings import temporary_root
 
@@ -30,6 +31,8 @@ _VERSION = 18
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107, macOS 103
 _START_SECONDS = 60
+_STOP_SECONDS = 60
+_GONE_SECONDS = 10
 _TRIES = 5
 
 _CONFIGURATION = """
@@ -47,11 +50,11 @@ log_checkpoints = off
 
 
 @contextmanager
-def embedded_postgres(folder: Path) -> Iterator[str]:
+def embedded_postgres(folder: Path) -> Iterator["EmbeddedServer"]:
     """Run the server of `folder` at least for the length of the block.
 
     Yields:
-        The URL of its `postgres` database, through a Unix socket that only we can reach.
+        The server; should it die meanwhile, whoever holds it may start it again.
 
     Raises:
         ServiceError: the server cannot be made or started; the message ends with its last words.
@@ -64,10 +67,10 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
     try:
         with locked(folder / "start.lock"):
             users.acquire("shared")
-            server = _Server(folder)
+            server = EmbeddedServer(folder)
             server.start()
         try:
-            yield f"postgresql://postgres@/postgres?host={quote(str(server.socket_dir), safe='')}"
+            yield server
         finally:
             with locked(folder / "start.lock"):
                 if users.try_acquire("exclusive"):
@@ -76,7 +79,9 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
         users.close()
 
 
-class _Server:
+class EmbeddedServer:
+    """The server of one folder, whichever process started it."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cluster = folder / "cluster"
@@ -84,7 +89,26 @@ class _Server:
         self.user = _unprivileged_user(self.cluster)
         self.socket_dir = _socket_dir(folder)
 
+    @property
+    def url(self) -> str:
+        """The URL of its `postgres` database, through a Unix socket that only we can reach."""
+        return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}"
+
+    def is_running(self) -> bool:
+        """Tell whether its process lives."""
+        return self._postmaster() is not None
+
+    def revive(self) -> None:
+        """Start it if it does not run; several holders may ask at once.
+
+        Raises:
+            ServiceError: it cannot be started; the message ends with its last words.
+        """
+        with locked(self.folder / "start.lock"):
+            self.start()
+
     def start(self) -> None:
+        """Start it if it does not run; the caller holds `start.lock`."""
         self._open_to_user()
         if not self.cluster.exists():
             self._make_cluster()
@@ -104,13 +128,19 @@ class _Server:
         raise ServiceError(f"PostgreSQL did not start in {str(self.folder)!r}: {_last_words(self.log, result)}")
 
     def stop(self) -> None:
+        """Stop it, breaking the connections it has; the caller holds `start.lock`."""
         postmaster = self._postmaster()
         if postmaster is None:
             return
-        self._run("pg_ctl", "-D", self.cluster, "-w", "-t", _START_SECONDS, "-m", "fast", "stop")
+        self._run("pg_ctl", "-D", self.cluster, "-w", "-t", _STOP_SECONDS, "-m", "fast", "stop")
         # pg_ctl returns when the lock file is gone, a moment before the process is.
-        with suppress(psutil.TimeoutExpired):
-            postmaster.wait(10)
+        try:
+            postmaster.wait(_GONE_SECONDS)
+        except psutil.TimeoutExpired:
+            # It hangs. What was committed is in its log; its own processes notice and end.
+            postmaster.kill()
+            with suppress(psutil.TimeoutExpired):
+                postmaster.wait(_GONE_SECONDS)
         if self.socket_dir != self.folder:
             with suppress(OSError):
                 self.socket_dir.rmdir()
@@ -207,4 +237,4 @@ def _socket_dir(folder: Path) -> Path:
 
 def _last_words(log: Path, result: subprocess.CompletedProcess[str]) -> str:
     text = log.read_text(errors="replace") if log.exists() else ""
-    return "\n".join((text or result.stdout + result.stderr).splitlines()[-8:])
+    return "\n".join(spelled(line) for line in (text or result.stdout + result.stderr).splitlines()[-8:])

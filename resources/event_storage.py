@@ -1,4 +1,4 @@
-"""Dagster's event log on PostgreSQL, with planned materializations written in bulk.
+"""Dagster's event log on PostgreSQL, with planned materializations written in bulk, patient and watchful.
 
 Belongs here: what makes a single-run backfill of thousands of hours cheap to announce. A run over N partitions
 logs N `ASSET_MATERIALIZATION_PLANNED` events an asset; the stock storage writes each through two fresh connections
@@ -9,11 +9,14 @@ event, every query and the schema, which are the stock storage's own.
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import sqlalchemy as sa
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
-from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
+
+from resources.patient_storage import patient, webserver_engine
+from resources.settings import database_patience
 
 
 class BatchingEventLogStorage(PostgresEventLogStorage):
@@ -25,12 +28,20 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Build the storage from its section of `dagster.yaml` (the stock method names its own class)."""
-        return cls(
-            inst_data=inst_data,
-            postgres_url=pg_url_from_config(config_value),
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
-            token_provider=get_token_provider_from_config(config_value),
-        )
+        return patient(cls, inst_data, config_value)
+
+    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+        """Keep a connection, as the stock storage does, and see that it is whole before it is used."""
+        self._engine = webserver_engine(self.postgres_url, statement_timeout, pool_recycle, max_overflow)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event; in a worker once more where the server went away meanwhile: twice beats never."""
+        try:
+            super().store_event(event)
+        except sa.exc.OperationalError:
+            if not database_patience():
+                raise
+            super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store a batch: planned materializations at once, the rest as the stock storage does."""

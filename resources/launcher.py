@@ -6,8 +6,9 @@ Belongs here: starting, ending and looking after run workers. Stays out: runs wh
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 from dagster import DagsterRun, StringSource
 from dagster._config.config_schema import UserConfigSchema
@@ -17,9 +18,14 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from pipeline.errors import ServiceError
 from resources.processes import ProcessIdentity, end
+from resources.settings import PATIENCE, inherited_environment
 
 _GRACE_SECONDS = 15
 _LOG_TAIL_BYTES = 4_000
+
+# The process waits for a word before it becomes the worker, so that no worker runs that its run does not name. Should
+# whoever starts it die first, or the database be away, the word never comes and there is no worker.
+_GATE = ("/bin/sh", "-c", 'read -r word && exec "$@" </dev/null', "sh")
 
 
 class ProcessRunLauncher(RunLauncher[Any], ConfigurableClass):
@@ -61,11 +67,15 @@ class ProcessRunLauncher(RunLauncher[Any], ConfigurableClass):
             raise ServiceError(f"run {run.run_id} cannot be launched: it does not say where the code of its job is")
         arguments = ExecuteRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref()).get_command_args()
         worker = self._start(run.run_id, arguments)
-        identity = ProcessIdentity.of(worker.pid)
-        if identity is None:
-            raise ServiceError(f"the process of run {run.run_id} died at once: see {str(self._log(run.run_id))!r}")
-        self._instance.add_run_tags(run.run_id, identity.tags())
-        self._instance.report_engine_event(f"Started a process for the run (pid {worker.pid}).", run, cls=type(self))
+        with suppress(BrokenPipeError), cast("IO[bytes]", worker.stdin) as gate:
+            identity = ProcessIdentity.of(worker.pid)
+            if identity is None:
+                raise ServiceError(f"the process of run {run.run_id} died at once: see {str(self._log(run.run_id))!r}")
+            self._instance.add_run_tags(run.run_id, identity.tags())
+            self._instance.report_engine_event(
+                f"Started a process for the run (pid {worker.pid}).", run, cls=type(self)
+            )
+            gate.write(b"go\n")
 
     def terminate(self, run_id: str) -> bool:
         """Stop the run's process: asked first, killed 15 seconds later; the run ends as canceled.
@@ -110,8 +120,13 @@ class ProcessRunLauncher(RunLauncher[Any], ConfigurableClass):
         # An origin without an interpreter means "the usual one"; ours is the one that runs us.
         command = [sys.executable, "-m", *arguments] if arguments[0] == "dagster" else list(arguments)
         with self._log(run_id).open("ab") as log:
-            worker = subprocess.Popen(  # noqa: S603 - Dagster's own command, no shell
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            worker = subprocess.Popen(  # noqa: S603 - Dagster's own command; the shell is given it word by word
+                [*_GATE, *command],
+                env=inherited_environment(PATIENCE),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self._reap()
         self._workers.append(worker)

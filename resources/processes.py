@@ -5,6 +5,7 @@ processes we start, and why (`services`, `launcher`).
 """
 
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ import psutil
 
 # Dagster shows tags under its own hidden prefix only to those who ask: they are for the launcher, not for people.
 _TAG_PREFIX = ".dagster/poolcast_process_"
+_FORGOTTEN_SECONDS = 5
 _DEAD = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 
@@ -48,7 +50,8 @@ class ProcessIdentity:
     def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
         """Read the identity that `tags` wrote; None if it is not there or not whole."""
         found = {name: tags.get(_TAG_PREFIX + name, "") for name in ("pid", "started", "boot", "host")}
-        if not all(found.values()) or not found["pid"].isdecimal():
+        # Whoever launches a run may give it any tags; the kernel's numbers have seven digits at most.
+        if not all(found.values()) or not re.fullmatch(r"[0-9]{1,7}", found["pid"]):
             return None
         return cls(int(found["pid"]), found["started"], found["boot"], found["host"])
 
@@ -77,10 +80,11 @@ def boot_id() -> str:
     return path.read_text().strip() if path.exists() else str(int(psutil.boot_time()))
 
 
-def family(pids: Iterable[int]) -> list[psutil.Process]:
+def family(pids: Iterable[int], *, is_own_session_only: bool = False) -> list[psutil.Process]:
     """Return the living processes among `pids`, their descendants and the members of the sessions they lead or led.
 
     A dead leader's session outlives it, and its number is not given to anyone else as long as a member lives.
+    `is_own_session_only` leaves out descendants that lead a session of their own: the daemon's runs are its children.
     """
     wanted = set(pids)
     found: dict[int, psutil.Process] = {}
@@ -88,35 +92,47 @@ def family(pids: Iterable[int]) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             is_meant = process.pid in wanted or _session(process.pid) in wanted
             if is_meant and process.status() not in _DEAD:
-                for member in (process, *process.children(recursive=True)):
+                children = () if is_own_session_only else process.children(recursive=True)
+                for member in (process, *children):
                     found.setdefault(member.pid, member)
     return list(found.values())
 
 
-def end(pids: Iterable[int], grace_seconds: float) -> list[int]:
-    """Ask processes to stop, wait, and kill what is left of them and of their descendants.
+def end(pids: Iterable[int], grace_seconds: float, *, is_own_session_only: bool = False) -> list[int]:
+    """Ask processes to stop, wait, and kill what is left of them and of their family.
 
-    Only `pids` themselves are asked (SIGTERM), or those they left behind if they are dead: a server takes its own
-    workers down in its own order.
+    `pids` themselves are asked first (SIGTERM), or those they left behind if they are dead: a server takes its own
+    workers down in its own order. Whom it forgot is asked when it is gone.
 
     Returns:
         The numbers of the processes that had to be killed.
     """
     asked = set(pids)
-    members = family(asked)
+    members = family(asked, is_own_session_only=is_own_session_only)
     leaderless = asked - {member.pid for member in members}
-    for member in members:
-        if member.pid in asked or _session(member.pid) in leaderless:
-            with suppress(psutil.NoSuchProcess):
-                member.terminate()
-    _, alive = psutil.wait_procs(members, timeout=grace_seconds)
+    first = [member for member in members if member.pid in asked or _session(member.pid) in leaderless]
+    _terminate(first)
+    _, alive = psutil.wait_procs(first, timeout=grace_seconds)
+    rest = [member for member in members if member not in first]
+    if not alive:
+        # Whoever should have taken them down is gone, and some servers leave a code server behind.
+        _terminate(rest)
+    _, left = psutil.wait_procs(rest, timeout=0 if alive else min(grace_seconds, _FORGOTTEN_SECONDS))
+    alive += left
     # Descendants started while we waited are taken too.
-    alive = list({member.pid: member for member in (*alive, *family(member.pid for member in alive))}.values())
+    late = family((member.pid for member in alive), is_own_session_only=is_own_session_only)
+    alive = list({member.pid: member for member in (*alive, *late)}.values())
     for member in alive:
         with suppress(psutil.NoSuchProcess):
             member.kill()
     psutil.wait_procs(alive, timeout=5)
     return [member.pid for member in alive]
+
+
+def _terminate(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
 
 
 def _session(pid: int) -> int | None:

@@ -1,128 +1,130 @@
-"""What `poolcast up` starts, watches and stops: PostgreSQL, MLflow, Dagster's webserver and daemon.
+"""What `poolcast up` starts, keeps running and stops: PostgreSQL, MLflow, Dagster's webserver and daemon.
 
-Belongs here: the order of things, readiness, and leaving nothing behind. Stays out: the pieces themselves (`postgres`,
-`dagster_home`, `ports`, `processes`, `orphans`).
+Belongs here: which servers there are, the order of things, and leaving nothing behind. Stays out: keeping them running
+(`supervisor`, `caretaker`), and the pieces themselves (`postgres`, `dagster_home`, `ports`, `processes`, `orphans`).
 """
 
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
+from dagster import DagsterInstance
 from rich.console import Console
 
+from pipeline.calendars import SystemClock
 from pipeline.errors import ServiceError, UsageError
+from resources.caretaker import DATABASE_ERRORS
 from resources.dagster_home import dagster_instance
+from resources.housekeeping import DAEMON, WEBSERVER, caretaker
 from resources.locks import FileLock
+from resources.migrations import require_migrated
 from resources.orphans import fail_orphans, living_workers
+from resources.parts import DatabasePart, Service, ServicePart, tail
 from resources.ports import answers, check_port
 from resources.postgres import Databases, postgres
-from resources.processes import ProcessIdentity, end
+from resources.postgres import answers as answers_queries
+from resources.processes import end
+from resources.restarts import Patience
 from resources.roster import Roster
-from resources.settings import HOST, Settings, inherited_environment
+from resources.serving import check_reach, own_credentials
+from resources.settings import Settings, inherited_environment
+from resources.supervisor import Supervisor, say
 
-_READY_SECONDS = 180
 _GRACE_SECONDS = 20
 _POLL_SECONDS = 0.25
-_LOG_LINES = 15
 _REGISTRY = "MLflow"
 
 
-@dataclass(frozen=True)
-class Service:
-    """One server of ours.
-
-    Attributes:
-        name: what people call it.
-        command: the arguments after the Python interpreter.
-        log: where its output goes.
-        port: where it answers, or None if it serves nobody.
-        ready_path: the path that answers 200 once it is ready.
-    """
-
-    name: str
-    command: Sequence[str]
-    log: Path
-    port: int | None = None
-    ready_path: str = "/"
-
-
-def up(settings: Settings, console: Console) -> int:
+def up(settings: Settings, console: Console, patience: Patience | None = None) -> int:
     """Run everything people use until Ctrl-C or SIGTERM; what a crashed earlier `up` left behind is ended first.
 
+    What dies or hangs meanwhile is started again.
+
     Returns:
-        The exit status: 0 when it was stopped, 1 when a server died (the console says which, with its last words).
+        The exit status: 0 when it was stopped, 1 when a part died too often (the console says which, with its last
+        words).
 
     Raises:
-        ServiceError: a port is taken, another `up` holds the folder, or a server did not become ready.
+        ServiceError: a port is taken, another `up` holds the folder, an older version of poolcast wrote it, or a server
+            did not become ready.
         UsageError: both servers were given one port.
     """
     with _stop_signals() as stop, _sole_holder(settings) as roster:
         _end_leftovers(roster, console)
+        check_reach(settings)
         _check_ports(settings)
         with postgres(settings) as databases, ExitStack() as running:
             if stop:
                 return 0
+            require_migrated(settings, databases)
             instance = running.enter_context(dagster_instance(settings, databases, settings.mlflow_url))
-            orphans = fail_orphans(instance, is_embedded=databases.is_embedded)
+            orphans = fail_orphans(instance, is_embedded=databases.is_embedded, has_launcher=False)
             if orphans:
-                console.print(f"Ended {len(orphans)} run(s) whose process is gone.", highlight=False)
-            services = _Services(settings, databases, roster)
-            running.callback(lambda: services.stop(lambda: living_workers(instance)))
-            services.start()
-            services.wait_until_ready(stop)
+                say(console, f"Ended {len(orphans)} run(s) whose process is gone.")
+            everything = _Everything(settings, databases, roster, instance, console, patience or Patience())
+            running.callback(everything.stop)
+            everything.start()
+            everything.wait_until_ready(stop)
             if not stop:
-                services.reconcile()
+                everything.reconcile()
                 _announce(settings, console)
-            died = services.watch(stop)
-            if died is not None:
-                console.print(_obituary(died), style="bold red", highlight=False, markup=False)
+            obituary = everything.watch(stop)
+            if obituary is not None:
+                say(console, obituary, "bold red")
                 return 1
-            console.print("Stopping.")
-        console.print("Stopped.")
+            say(console, "Stopping.")
+        say(console, "Stopped.")
         return 0
 
 
-class _Services:
-    """The started servers, in the order in which they were started."""
+class _Everything:
+    """The started servers, in the order in which they were started, and who looks after them."""
 
-    def __init__(self, settings: Settings, databases: Databases, roster: Roster) -> None:
-        self._settings = settings
-        self._roster = roster
+    def __init__(
+        self,
+        settings: Settings,
+        databases: Databases,
+        roster: Roster,
+        instance: DagsterInstance,
+        console: Console,
+        patience: Patience,
+    ) -> None:
+        self._settings, self._databases, self._roster, self._instance = settings, databases, roster, instance
+        self._console, self._patience = console, patience
         self._environment = inherited_environment(
             {
                 **settings.environment(databases.dagster_url, settings.mlflow_url),
+                **own_credentials(settings),
                 # In the environment, where other users cannot read the password, not on the command line.
                 "MLFLOW_BACKEND_STORE_URI": databases.mlflow_url,
+                # Ten connections at most where it would take fifteen; all but one are given back.
+                "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "1",
+                "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "9",
             }
         )
-        self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
-        self._beside: subprocess.Popen[bytes] | None = None
+        self._parts = [ServicePart(service, self._environment, roster) for service in _catalogue(settings)]
+        self._beside: ServicePart | None = None
+        services = [part.service for part in self._parts]
+        self._caretaker = caretaker(settings, databases, instance, services, roster, self._patience)
 
     def start(self) -> None:
-        self._settings.logs.mkdir(parents=True, exist_ok=True)
         self._settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-        for service in _catalogue(self._settings):
-            process = _start(service, self._environment)
-            self._running.append((service, process))
-            self._roster.add(service.name, process.pid)
+        for part in self._parts:
+            part.start()
 
     def wait_until_ready(self, stop: list[int]) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        waiting = [service for service, _ in self._running if service.port is not None]
+        deadline = time.monotonic() + self._patience.ready
+        waiting = [part.service for part in self._parts if part.service.port is not None]
         while waiting and not stop:
-            died = self._died()
+            died = next((part for part in self._parts if not part.is_running()), None)
             if died is not None:
-                raise ServiceError(_obituary(died))
+                raise ServiceError(f"{died.name} died. The end of {str(died.log)!r}:\n{tail(died.log)}")
             waiting = [each for each in waiting if each.port and not answers(each.port, each.ready_path)]
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"{waiting[0].name} did not answer within {_READY_SECONDS} s: {_tail(waiting[0].log)}"
+                    f"{waiting[0].name} did not answer within {self._patience.ready:g} s: {tail(waiting[0].log)}"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -134,60 +136,65 @@ class _Services:
         """
         command = ("-m", "pipeline.cli", "promotion", "reconcile")
         beside = {**self._environment, "MLFLOW_TRACKING_URI": self._settings.mlflow_url}
-        self._beside = _start(Service("Reconciliation", command, self._settings.logs / "reconcile.log"), beside)
+        service = Service("Reconciliation", command, self._settings.logs / "reconcile.log")
+        self._beside = ServicePart(service, beside, None)
+        self._beside.start()
 
-    def watch(self, stop: list[int]) -> Service | None:
-        """Wait for a signal or a death, and return the server that died."""
-        while not stop:
-            died = self._died()
-            if died is not None:
-                return died
-            time.sleep(_POLL_SECONDS)
-        return None
+    def watch(self, stop: list[int]) -> str | None:
+        """Keep everything running until a signal, or until a part died too often (then, its obituary)."""
+        server = self._databases.server
+        database = [] if server is None else [DatabasePart(server)]
+        self._caretaker.start()
+        return Supervisor(
+            [*database, *self._parts],
+            self._caretaker,
+            self._roster,
+            self._console,
+            SystemClock(),
+            self._patience,
+            before_restart={DAEMON: self._fail_orphans},
+            needs_no_database=[part.name for part in database],
+        ).watch(stop)
 
-    def stop(self, workers: Callable[[], Sequence[ProcessIdentity]]) -> None:
+    def stop(self) -> None:
         """Stop who starts runs, then the runs, then the registry that they write to."""
-        if self._beside is not None and self._beside.poll() is None:
-            end([self._beside.pid], _GRACE_SECONDS)
-            self._beside.wait()
-        registry = [process.pid for service, process in self._running if service.name == _REGISTRY]
-        end({process.pid for _, process in self._running} - set(registry), _GRACE_SECONDS)
-        # Asked only now: until the daemon was gone it could start another.
-        end([worker.pid for worker in workers()], _GRACE_SECONDS)
-        end(registry, _GRACE_SECONDS)
-        for _, process in self._running:
-            process.wait()
+        if self._beside is not None:
+            self._beside.halt()
+        registry = [part for part in self._parts if part.name == _REGISTRY]
+        _end([part for part in self._parts if part not in registry])
+        self._caretaker.stop()
+        # Asked only now: until the daemon was gone it could start another. Where the database is away nobody knows
+        # of any; they are found by the next `up`. Knocked at first, as Dagster waits for ever for one that hangs.
+        if answers_queries(self._databases.dagster_url):
+            with suppress(*DATABASE_ERRORS):
+                end([worker.pid for worker in living_workers(self._instance)], _GRACE_SECONDS)
+        _end(registry)
         self._roster.clear()
 
-    def _died(self) -> Service | None:
-        return next((service for service, process in self._running if process.poll() is not None), None)
+    def _fail_orphans(self) -> None:
+        with suppress(*DATABASE_ERRORS):
+            fail_orphans(self._instance, is_embedded=self._databases.is_embedded, has_launcher=False)
+
+
+def _end(parts: Sequence[ServicePart]) -> None:
+    """End parts together, each with its own session: runs are stopped in their turn."""
+    running = [part.process for part in parts if part.process is not None]
+    end([pid for part in parts for pid in part.left()], _GRACE_SECONDS, is_own_session_only=True)
+    for process in running:
+        process.wait()
 
 
 def _catalogue(settings: Settings) -> list[Service]:
     workspace = ("-w", str(settings.workspace))
-    mlflow = ("-m", "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1")
     # Clients are on this machine: they write artifacts where the server reads them, with or without a server.
-    artifacts = ("--default-artifact-root", settings.mlflow_artifacts.as_uri(), "--no-serve-artifacts")
-    dagster = ("-m", "dagster_webserver", "-h", HOST, "-p", str(settings.dagster_port), *workspace)
+    mlflow = ("-m", "resources.registry_server", str(settings.mlflow_port), settings.mlflow_artifacts.as_uri())
+    dagster = ("-m", "resources.webserver", str(settings.dagster_port), str(settings.workspace))
     logs = settings.logs
     return [
-        Service(_REGISTRY, (*mlflow, *artifacts), logs / "mlflow.log", settings.mlflow_port, "/health"),
-        Service("Dagster's webserver", dagster, logs / "webserver.log", settings.dagster_port, "/server_info"),
-        Service("Dagster's daemon", ("-m", "dagster._daemon", "run", *workspace), logs / "daemon.log"),
+        Service(_REGISTRY, mlflow, logs / "mlflow.log", settings.mlflow_port, "/health"),
+        Service(WEBSERVER, dagster, logs / "webserver.log", settings.dagster_port, "/server_info"),
+        Service(DAEMON, ("-m", "dagster._daemon", "run", *workspace), logs / "daemon.log"),
     ]
-
-
-def _start(service: Service, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with service.log.open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [sys.executable, *service.command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Its own session: Ctrl-C reaches us alone, and we stop it in its turn.
-            start_new_session=True,
-        )
 
 
 def _check_ports(settings: Settings) -> None:
@@ -200,23 +207,16 @@ def _check_ports(settings: Settings) -> None:
 def _end_leftovers(roster: Roster, console: Console) -> None:
     left = roster.left_behind()
     if left:
-        console.print(f"Ending what an earlier run left behind: {', '.join(sorted(left))}.", highlight=False)
-        end([identity.pid for identity in left.values()], _GRACE_SECONDS)
+        say(console, f"Ending what an earlier run left behind: {', '.join(sorted(left))}.")
+        # Runs that outlived the daemon that started them are nobody's leftovers: they go on, and are found by name.
+        end([identity.pid for identity in left.values()], _GRACE_SECONDS, is_own_session_only=True)
     roster.clear()
 
 
 def _announce(settings: Settings, console: Console) -> None:
-    console.print(f"Dagster  {settings.dagster_url}", highlight=False)
-    console.print(f"MLflow   {settings.mlflow_url}", highlight=False)
-    console.print(f"Output in {settings.logs}. Ctrl-C stops everything.", highlight=False, markup=False)
-
-
-def _obituary(service: Service) -> str:
-    return f"{service.name} died. The end of {str(service.log)!r}:\n{_tail(service.log)}"
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else "(no output)"
+    say(console, f"Dagster  {settings.dagster_url}")
+    say(console, f"MLflow   {settings.mlflow_url}")
+    say(console, f"Output in {settings.logs}. Ctrl-C stops everything.")
 
 
 @contextmanager
@@ -239,13 +239,16 @@ def _sole_holder(settings: Settings) -> Iterator[Roster]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them: a start half done is undone in order, too."""
+    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them: a start half done is undone in order, too."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: whoever closes the terminal does not mean us
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield received
     finally:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 """The checkout: `dagster.yaml` and `workspace.yaml` lie there."""
 
 HOST = "127.0.0.1"
-"""Every server of ours listens on loopback only: none of them has a sign-in."""
+"""Where every server of ours listens, and is spoken to by our own processes; `Settings.bind` may add an address."""
 
 QUIET: Mapping[str, str] = {
     # Nothing calls home.
@@ -36,6 +36,9 @@ QUIET: Mapping[str, str] = {
     # Materializations of a range of hours are written a thousand at a time, not one by one.
     "DAGSTER_EVENT_BATCH_SIZE": "1000",
 }
+
+PATIENCE: Mapping[str, str] = {"POOLCAST_DATABASE_PATIENCE_S": "120"}
+"""What a run's worker finds in its environment: how long it waits for a database that is away, instead of failing."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,42 @@ class ApiSettings:
         strange = [name for name in networks if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)]
         if strange:
             raise UsageError(f"POOLCAST_NETWORKS names {strange!r}: give names as the API has them, like 'eth,solana'")
+        key = (os.environ.get("POOLCAST_API_KEY") or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            # Without this the HTTP client refuses the header, and quotes it.
+            raise UsageError("POOLCAST_API_KEY holds a character that no header carries: give the key alone")
         return cls(
             base_url=os.environ.get("POOLCAST_API_URL") or cls.base_url,
-            key=os.environ.get("POOLCAST_API_KEY") or None,
+            key=key or None,
             key_header=os.environ.get("POOLCAST_API_KEY_HEADER") or cls.key_header,
             calls_per_minute=int(calls),
             networks=networks or None,
             sandbox_url=(os.environ.get("POOLCAST_SANDBOX_URL") or "").rstrip("/") or None,
+        )
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How the object store under the lake is reached. Its keys stay in the environment, where Delta and Polars look.
+
+    Attributes:
+        endpoint: the store's address where it is not Amazon's.
+        may_be_plain: whether it may be spoken to without encryption though it is on another machine.
+        has_keys: whether the environment names keys, or a place that gives them.
+    """
+
+    endpoint: str | None = field(default=None, repr=False)
+    may_be_plain: bool = False
+    has_keys: bool = False
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the usual `AWS_*` variables."""
+        givers = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        return cls(
+            endpoint=os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or None,
+            may_be_plain=(os.environ.get("AWS_ALLOW_HTTP") or "").lower() in ("1", "true", "yes"),
+            has_keys=any(os.environ.get(name) for name in givers),
         )
 
 
@@ -95,8 +127,14 @@ class Settings:
         workspace: the workspace file Dagster's servers load.
         tracking_uri: where MLflow's runs and versions are reached; None: its server on loopback.
         api: which API is asked for pools, and how much of it is ours.
+        lake_url: the prefix of an object store that our tables lie under; None: a folder of `data_dir`.
+        store: how that object store is reached.
         alerts_to: the addresses alerts are sent to, as apprise writes them; None: nobody is told.
         alert_rules: the rule file of alerts; None: the rules built in.
+        dask: the Dask scheduler whose workers compute for us; None: this machine does.
+        bind: the address that our servers listen on beside loopback.
+        allowed_hosts: the names under which our servers may be spoken to, beside loopback's own.
+        sign_in: who may come in, as lines of `poolcast sign-in hash` or a file of them; None: whoever reaches loopback.
     """
 
     data_dir: Path
@@ -106,8 +144,14 @@ class Settings:
     workspace: Path = ROOT / "workspace.yaml"
     tracking_uri: str | None = None
     api: ApiSettings = ApiSettings()
+    lake_url: str | None = None
+    store: StoreSettings = StoreSettings()
     alerts_to: str | None = field(default=None, repr=False)
     alert_rules: Path | None = None
+    dask: str | None = None
+    bind: str = HOST
+    allowed_hosts: tuple[str, ...] = ()
+    sign_in: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(
@@ -134,14 +178,25 @@ class Settings:
             workspace=Path(workspace).absolute() if workspace else cls.workspace,
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
             api=ApiSettings.from_environment(),
+            lake_url=os.environ.get("POOLCAST_LAKE_URL") or None,
+            store=StoreSettings.from_environment(),
             alerts_to=os.environ.get("POOLCAST_ALERTS_TO") or None,
             alert_rules=Path(rules).expanduser().absolute() if rules else None,
+            dask=os.environ.get("POOLCAST_DASK") or None,
+            bind=os.environ.get("POOLCAST_BIND") or cls.bind,
+            allowed_hosts=tuple(filter(None, map(str.strip, os.environ.get("POOLCAST_ALLOWED_HOSTS", "").split(",")))),
+            sign_in=os.environ.get("POOLCAST_SIGN_IN") or None,
         )
 
     @property
     def lake(self) -> Path:
-        """The folder of our Delta tables, one folder a table."""
+        """The folder of our Delta tables, one folder a table, where `lake_url` names no other place."""
         return self.data_dir / "lake"
+
+    @property
+    def lake_locks(self) -> Path:
+        """The folder of the locks of a lake on an object store that this machine alone works on."""
+        return self.data_dir / "lake_locks"
 
     @property
     def postgres_dir(self) -> Path:
@@ -220,6 +275,17 @@ class Settings:
             "POOLCAST_RUN_LOGS": str(self.logs / "runs"),
             "MLFLOW_TRACKING_URI": tracking_uri,
         }
+
+
+def named_build() -> str | None:
+    """Return the name of the code that runs here (`POOLCAST_BUILD`: an image knows its own), or None."""
+    return os.environ.get("POOLCAST_BUILD") or None
+
+
+def database_patience() -> float:
+    """Return how many seconds this process waits for its database to come back: 0 but in a run's worker."""
+    text = os.environ.get("POOLCAST_DATABASE_PATIENCE_S") or "0"
+    return float(text) if text.isdecimal() else 0.0
 
 
 def inherited_environment(added: Mapping[str, str]) -> dict[str, str]:

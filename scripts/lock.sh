@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolves pyproject.toml into the two locks, every file of every package by hash, without a download address:
+# Resolves pyproject.toml into the locks, every file of every package by hash, without a download address:
 # where packages come from is the installing machine's business. Versions already locked stay unless UPGRADE=1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,7 +12,8 @@ compile() {
 
 compile pyproject.toml --output-file requirements.lock
 compile pyproject.toml --extra test --constraints requirements.lock --output-file requirements-test.lock
-if grep -nE '://|--(index|extra-index|find-links)|(^|[ =])/' requirements.lock requirements-test.lock; then
+compile pyproject.toml --extra dask --constraints requirements.lock --output-file requirements-dask.lock
+if grep -nE '://|--(index|extra-index|find-links)|(^|[ =])/' requirements.lock requirements-test.lock requirements-dask.lock; then
     echo 'poolcast: the locks above name an address or a path; nothing that installs from them should' >&2
     exit 1
 fi

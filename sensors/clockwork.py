@@ -4,12 +4,12 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.hours import range_tags
 from assets.labels import SPEC as LABELS_SPEC
 from assets.pools import SAMPLER
 from pipeline.calendars import DAY, HOUR, Clock, Span, floor
 from pipeline.lake import Lake
 from pipeline.tables import LABELS
+from sensors.asking import tags
 
 MATURING = LABELS_SPEC.maturity + HOUR
 """As far back as a label may still be pending, and the running hour. Unchanged hours are left alone."""
@@ -44,7 +44,7 @@ def every_five_minutes(
     """Asks the API for new pools and due visits until the next five minutes. Off until somebody switches it on."""
     if is_under_way(context.instance, "collect"):
         return dg.SkipReason("the collection run before is still under way")
-    return dg.RunRequest(tags=range_tags(collected_span(clock.now())))
+    return dg.RunRequest(tags=tags("the five minutes that begin", collected_span(clock.now())))
 
 
 @dg.schedule(
@@ -57,7 +57,7 @@ def every_hour(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Cl
     """Lets the labels of the last day mature. Off until somebody switches it on."""
     del context
     hour = floor(clock.now(), HOUR)
-    return dg.RunRequest(tags=range_tags(Span(hour - MATURING, hour + HOUR)))
+    return dg.RunRequest(tags=tags("the hour: labels mature", Span(hour - MATURING, hour + HOUR)))
 
 
 @dg.schedule(
@@ -70,7 +70,7 @@ def every_hour_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
     """Adds to the QLib bins what is new, and checks them. Off until somebody switches it on."""
     if is_under_way(context.instance, "export"):
         return dg.SkipReason("the export before is still under way")
-    return dg.RunRequest()
+    return dg.RunRequest(tags=tags("the hour: bars are exported"))
 
 
 @dg.schedule(
@@ -88,7 +88,7 @@ def every_hour_watch(
         return dg.SkipReason("the watch before is still under way")
     hour = floor(clock.now(), HOUR)
     # The assets choose what they look at; the checks of what they write look at these hours, and not at years of it.
-    return dg.RunRequest(tags=range_tags(Span(hour - HOUR, hour + HOUR)))
+    return dg.RunRequest(tags=tags("the hour: data and drift are watched", Span(hour - HOUR, hour + HOUR)))
 
 
 @dg.schedule(
@@ -99,7 +99,7 @@ def every_hour_watch(
 )
 def every_quarter_hour(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Looks whether what is collected is as fresh as it should be. Off until somebody switches it on."""
-    return dg.RunRequest()
+    return dg.RunRequest(tags=tags("the quarter hour: is everything fresh"))
 
 
 @dg.schedule(
@@ -116,7 +116,7 @@ def every_quarter_hour_serve(
         return dg.SkipReason("the run before is still under way")
     hour = floor(clock.now(), HOUR)
     # The assets choose their rows themselves; the checks look at these hours, and not at years of predictions.
-    return dg.RunRequest(tags=range_tags(Span(hour - MATURING, hour + HOUR)))
+    return dg.RunRequest(tags=tags("the quarter hour: models are asked and judged", Span(hour - MATURING, hour + HOUR)))
 
 
 @dg.schedule(
@@ -128,7 +128,7 @@ def every_quarter_hour_serve(
 )
 def every_night(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Expires what is past its retention, merges small files, deletes what no version needs; every night at 04:17."""
-    return dg.RunRequest()
+    return dg.RunRequest(tags=tags("the night: upkeep"))
 
 
 @dg.schedule(
@@ -139,7 +139,7 @@ def every_night(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 )
 def every_morning(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Draws what is missing and what became of the pools, every morning at 05:03. Off until somebody switches it on."""
-    return dg.RunRequest()
+    return dg.RunRequest(tags=tags("the morning: pictures are drawn"))
 
 
 @dg.schedule(
@@ -154,5 +154,5 @@ def every_sunday(context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[L
     if lake.version(LABELS) is None:
         return dg.SkipReason("there are no labels yet, so there is nothing to learn from")
     return dg.RunRequest(
-        run_key=f"{floor(context.scheduled_execution_time, DAY):%Y-%m-%d}", tags={"poolcast/trigger": "weekly schedule"}
+        run_key=f"{floor(context.scheduled_execution_time, DAY):%Y-%m-%d}", tags=tags("weekly schedule")
     )

@@ -3,13 +3,13 @@
 import dagster as dg
 
 from assets.behind import behind
-from assets.hours import range_tags
 from assets.pools import COLLECTION, SAMPLER
 from pipeline.calendars import HOUR, Clock, ceil, floor
 from pipeline.lake import Lake
 from pipeline.pools.collector_setup import CollectorSetup
 from pipeline.pools.shelf import Shelf
 from pipeline.pools.waiting import n_waiting
+from sensors.asking import tags
 from sensors.clockwork import collected_span, is_under_way
 
 
@@ -34,7 +34,7 @@ def pools_waiting(
     slot = ceil(now, SAMPLER.grid)
     return dg.RunRequest(
         run_key=f"{collector.source} {slot.isoformat()}",
-        tags={**range_tags(collected_span(now)), "poolcast/trigger": f"{found:,} pools waiting"},
+        tags=tags(f"{found:,} pools waiting", collected_span(now)),
     )
 
 
@@ -60,4 +60,5 @@ def hours_to_catch_up(
         return dg.SkipReason("every hour is as new as what was told of it")
     span, told = found
     # Asked for once an hour, so that a run that failed is tried again.
-    return dg.RunRequest(run_key=f"{told} {floor(now, HOUR).isoformat()}", tags=range_tags(span))
+    why = "answers or bars arrived after these hours were computed"
+    return dg.RunRequest(run_key=f"{told} {floor(now, HOUR).isoformat()}", tags=tags(why, span))

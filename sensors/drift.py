@@ -8,10 +8,10 @@ from pipeline.lake import Lake
 from pipeline.models.spec import TrainingSpec
 from pipeline.promotion.standing import standing
 from pipeline.tables import DEPLOYMENTS
+from sensors.asking import tags
 
 FRESH = DAY
 """An alarm that is older asks for nothing: the sensor was off, and the watch goes on by itself."""
-MOST_LETTERS = 400
 
 
 @dg.sensor(
@@ -36,5 +36,5 @@ def drift_with_harm(
     return dg.RunRequest(
         run_key=f"drift {champion.model_name}:{champion.version}:{asks['known_at'].isoformat()}",
         run_config={"resources": {"source": {"config": {"name": asks["source"]}}}},
-        tags={"poolcast/trigger": (asks["words"] or "drift with harm")[:MOST_LETTERS]},
+        tags=tags(asks["words"] or "drift with harm"),
     )

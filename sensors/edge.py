@@ -8,6 +8,7 @@ from pipeline.models.spec import TrainingSpec
 from pipeline.promotion.standing import standing
 from pipeline.promotion.trial import lost_edge
 from pipeline.tables import COMPARISONS, DEPLOYMENTS, PREDICTIONS
+from sensors.asking import tags
 
 
 @dg.sensor(
@@ -28,5 +29,5 @@ def edge_lost(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake])
     return dg.RunRequest(
         run_key=f"{champion.model_name}:{champion.version}:{champion.sequence}",
         run_config={"resources": {"source": {"config": {"name": said["source"].item()}}}},
-        tags={"poolcast/trigger": why},
+        tags=tags(why),
     )

@@ -7,6 +7,7 @@ from pipeline.lake import Lake
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.trigger import LABELS_PER_TRAINING, training_requests
 from pipeline.tables import LABELS
+from sensors.asking import tags
 
 
 @dg.sensor(
@@ -36,7 +37,7 @@ def enough_new_labels(context: dg.SensorEvaluationContext, lake: dg.ResourcePara
             dg.RunRequest(
                 run_key=request.key,
                 run_config={"resources": {"source": {"config": {"name": request.source}}}},
-                tags={"poolcast/trigger": f"{request.n_labels:,} labels known of {request.source}"},
+                tags=tags(f"{request.n_labels:,} labels known of {request.source}"),
             )
             for request in requests
         ],

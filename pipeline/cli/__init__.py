@@ -21,6 +21,7 @@ from pipeline.cli.features import features
 from pipeline.cli.gate import gate
 from pipeline.cli.labels import labels
 from pipeline.cli.lake import lake
+from pipeline.cli.migrate import backup, migrate, restore
 from pipeline.cli.models import models
 from pipeline.cli.pools import pools
 from pipeline.cli.predictions import predictions
@@ -29,7 +30,9 @@ from pipeline.cli.quality import quality
 from pipeline.cli.recordings import recordings
 from pipeline.cli.sandbox import sandbox
 from pipeline.cli.screen import AsJson, DataDir, as_written, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.cli.sign_in import sign_in
 from pipeline.cli.status import status
+from pipeline.cli.worker import worker
 from pipeline.errors import PoolcastError, UsageError
 
 app = typer.Typer(
@@ -53,7 +56,12 @@ app.add_typer(promotion, name="promotion")
 app.add_typer(gate, name="gate")
 app.add_typer(drift, name="drift")
 app.add_typer(quality, name="quality")
+app.add_typer(sign_in, name="sign-in")
 app.command("status")(status)
+app.command("worker")(worker)
+app.command("migrate")(migrate)
+app.command("backup")(backup)
+app.command("restore")(restore)
 drift.command("report")(report_now)
 for parent in (app, models):  # the same command under both names
     parent.command("evaluate")(evaluate)
@@ -117,7 +125,7 @@ def up(
     dagster_port: Annotated[int | None, typer.Option(help="Port of Dagster's pages; 3000 unless set.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's pages; 5000 unless set.")] = None,
 ) -> None:
-    """Start PostgreSQL, MLflow and Dagster on loopback, print where they are, and stop them all on Ctrl-C."""
+    """Start PostgreSQL, MLflow and Dagster on loopback, keep them running, and stop them all on Ctrl-C."""
     from resources import services
 
     sys.exit(services.up(settings_of(data_dir, dagster_port, mlflow_port), out))

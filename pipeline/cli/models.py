@@ -31,8 +31,8 @@ def train(
     """
     from getpass import getuser
 
+    from assets.jobs import OUTCOME_TRAINING
     from pipeline.calendars import HOUR, Span, SystemClock, floor
-    from pipeline.definitions import OUTCOME_TRAINING
     from pipeline.runs import run_job
 
     settings, hour = settings_of(data_dir), floor(SystemClock().now(), HOUR)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as RichTable
-from rich.text import Text
 
-from pipeline.cli.screen import AsJson, DataDir, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, instance_of, lake_of, out, print_json, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,12 +137,12 @@ def _table(title: str, rows: "Sequence[dict[str, Any]]") -> RichTable:
         table.add_column("what")
         table.add_column("told")
         for name, value in rows[0].items():
-            table.add_row(name, Text(_cell(value)))
+            table.add_row(name, as_written(_cell(value)))
         return table
     for name in rows[0]:
         table.add_column(name)
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+        table.add_row(*(as_written(_cell(value)) for value in row.values()))
     return table
 
 

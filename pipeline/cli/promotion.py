@@ -238,6 +238,7 @@ def reached(settings: "Settings") -> Iterator[tuple["Registry | None", str]]:
     be, but never made: where there is none yet, there is no registry.
     """
     from pipeline.promotion.registry import Registry
+    from resources.migrations import require_migrated
     from resources.postgres import postgres
 
     with ExitStack() as held:
@@ -247,7 +248,9 @@ def reached(settings: "Settings") -> Iterator[tuple["Registry | None", str]]:
             if uri is None:
                 if settings.postgres_url is None and not settings.postgres_dir.exists():
                     raise ServiceError(f"there is none yet under {str(settings.data_dir)!r}")
-                uri = held.enter_context(postgres(settings)).mlflow_url
+                databases = held.enter_context(postgres(settings))
+                require_migrated(settings, databases)  # MLflow would change an older database on the spot
+                uri = databases.mlflow_url
             found = Registry(uri, settings.mlflow_artifacts)
             found.pointers(_OUTCOME)
             registry = found

@@ -85,8 +85,8 @@ def replay_recording(
     """
     from datetime import timedelta
 
+    from assets.jobs import OUTCOME_LOOP
     from pipeline.calendars import SystemClock
-    from pipeline.definitions import OUTCOME_LOOP
     from pipeline.pools.shelf import Shelf
     from pipeline.pools.spec import PoolsSpec
     from pipeline.promotion.moves import Moves

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.errors import ServiceError
+from pipeline.text import spelled
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -43,8 +44,7 @@ def as_written(value: object) -> Text:
     >>> as_written("[red]a\x1b[2Jb\n").plain
     '[red]a\\x1b[2Jb\\n'
     """
-    text = "" if value is None else str(value)
-    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
+    return Text(spelled("" if value is None else str(value)))
 
 
 def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":
@@ -56,9 +56,9 @@ def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_p
 
 def lake_of(settings: "Settings") -> "Lake":
     """The lake of an installation."""
-    from pipeline.lake import Lake
+    from resources.lake import lake_of as opened
 
-    return Lake(settings.lake)
+    return opened(settings)
 
 
 @contextmanager
@@ -69,8 +69,10 @@ def instance_of(
 
     `alone`: nobody else may replay recordings in the same data folder meanwhile. Collectors may be several.
     """
+    from resources.alone import beside
     from resources.dagster_home import dagster_instance
     from resources.locks import FileLock
+    from resources.migrations import require_migrated
     from resources.orphans import fail_orphans, process_tags
     from resources.postgres import postgres
 
@@ -78,8 +80,10 @@ def instance_of(
     lock = FileLock(settings.data_dir / "replay.lock")
     if alone and not lock.try_acquire("exclusive"):
         raise ServiceError(f"another demo or import is working in {str(settings.data_dir)!r}: wait until it is done")
-    with postgres(settings) as databases, dagster_instance(settings, databases) as instance:
-        fail_orphans(instance, is_embedded=databases.is_embedded)
-        from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set
+    with beside(settings), postgres(settings) as databases:
+        require_migrated(settings, databases)
+        with dagster_instance(settings, databases) as instance:
+            fail_orphans(instance, is_embedded=databases.is_embedded, has_launcher=True)
+            from pipeline.definitions import build_defs  # reads the environment that `dagster_instance` has just set
 
-        yield build_defs(), instance, process_tags()
+            yield build_defs(), instance, process_tags()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.lake import Lake
-    from pipeline.monitoring.status import DriftHealth, ModelHealth, Picture, RunsHealth, TableHealth
+    from pipeline.monitoring.status import DriftHealth, ModelHealth, PartsHealth, Picture, RunsHealth, TableHealth
     from pipeline.tables import Table
     from resources.settings import Settings
 
@@ -75,8 +75,21 @@ def picture_of(settings: "Settings", now: datetime) -> "Picture":
     acknowledged = set(_read(lake, ALERT_ACKS, now, 30 * LATELY, problems)["alert_id"])
     alerts = alert_health(_read(lake, ALERTS, now, 30 * LATELY, problems), acknowledged)
     runs = seen_runs(settings, now)
-    told = attention(tables, drift, quality, runs, alerts, problems)
-    return Picture(now, tables, models, drift, quality, runs, alerts, told)
+    parts = _parts(settings, now)
+    told = attention(tables, drift, quality, runs, alerts, problems, parts)
+    return Picture(now, tables, models, drift, quality, runs, alerts, told, parts)
+
+
+def _parts(settings: "Settings", now: datetime) -> "PartsHealth":
+    """What `poolcast up` noted of the servers it keeps running."""
+    from pipeline.monitoring.status import LATELY, PartsHealth
+    from resources.roster import Roster
+
+    roster = Roster(settings.data_dir / "up.json")
+    if roster.running() is None:
+        return PartsHealth(left=tuple(roster.left_behind()))
+    restarts = [(each.at, each.name, each.why) for each in roster.restarts() if each.at > now - LATELY]
+    return PartsHealth(is_up=True, dead=tuple(roster.dead()), restarts=tuple(restarts))
 
 
 def _is_absent(folder: "Path") -> bool:
@@ -177,6 +190,7 @@ def _show(found: "Picture") -> None:
         *_drift_shown(found.drift),
         *_quality_shown(found),
         *_runs_shown(found.runs),
+        *_parts_shown(found.parts),
     ):
         out.print(as_written(line))
     for alert in found.alerts:
@@ -240,3 +254,11 @@ def _runs_shown(runs: "RunsHealth") -> Iterator[str]:
     yield f"Runs     last day: {runs.n_succeeded} succeeded, {runs.n_failed} failed, {runs.n_under_way} under way"
     ticks = [f"{name} ({'never' if at is None else f'{at:%m-%d %H:%M}'})" for name, at in runs.schedules]
     yield f"On       {', '.join(ticks) or 'no schedule'}"
+
+
+def _parts_shown(parts: "PartsHealth") -> Iterator[str]:
+    if not parts.is_up:
+        yield "Servers  `poolcast up` does not run"
+        return
+    last = f", the last at {parts.restarts[-1][0]:%m-%d %H:%M}: {parts.restarts[-1][2]}" if parts.restarts else ""
+    yield f"Servers  `poolcast up` runs; started again in the last day: {len(parts.restarts) or 'none'}{last}"

@@ -4,7 +4,7 @@ Belongs here: the one way through which every feature of many pools is computed:
 needs, or all of history. Stays out: formulas, engines, one pool's events (`online`) and the lake.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -19,6 +19,9 @@ from pipeline.features.registry import FAMILIES, REGISTRY, features_of
 from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import FAMILY_TABLES, FEATURES, POOL_TIME_KEY
+
+type Inputs = Mapping[EngineName, Sequence[Any]]
+"""Inputs by the engine that computes them."""
 
 
 def compute_features(sources: Sources, span: Span, spec: FeaturesSpec) -> pl.DataFrame:
@@ -48,15 +51,30 @@ def compute_family(family: str, sources: Sources, span: Span, spec: FeaturesSpec
 def compute_columns(sources: Sources, span: Span, spec: FeaturesSpec, features: Iterable[Feature]) -> pl.DataFrame:
     """The same for chosen features only: the key, `known_at`, and one column each."""
     chosen = list(features)
+    return input_rows(sources, span, spec, inputs_of(chosen)).select(formulas(chosen, spec))
+
+
+def inputs_of(features: Iterable[Feature]) -> Inputs:
+    """What the features are made from, each input once, under the engine that computes it."""
     inputs: dict[EngineName, list[Any]] = {}
-    for read in dict.fromkeys(read for feature in chosen for read in feature.inputs):
+    for read in dict.fromkeys(read for feature in features for read in feature.inputs):
         inputs.setdefault(read.engine, []).append(read)
-    rows = snapshot_rows(sources.snapshots, inputs.pop("snapshots", []), span, spec)
+    return inputs
+
+
+def input_rows(sources: Sources, span: Span, spec: FeaturesSpec, inputs: Inputs) -> pl.DataFrame:
+    """The snapshots of the span, sorted by key, with every input as a column under its name."""
+    rows = snapshot_rows(sources.snapshots, inputs.get("snapshots", []), span, spec)
     for name, wanted in inputs.items():
         over_history = ENGINES[name].over_history
         if over_history is not None:
             rows = over_history(rows, wanted, sources, span, spec)
-    return rows.select(*POOL_TIME_KEY, "known_at", *(feature.expr(spec) for feature in chosen))
+    return rows
+
+
+def formulas(features: Iterable[Feature], spec: FeaturesSpec) -> list[pl.Expr]:
+    """The key, `known_at`, and each feature's formula over one row of inputs."""
+    return [*map(pl.col, POOL_TIME_KEY), pl.col("known_at"), *(feature.expr(spec) for feature in features)]
 
 
 def join_families(families: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

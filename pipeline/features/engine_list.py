@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pipeline.features.engine import MakeOnline, OverHistory
 from pipeline.features.engines import extra_indicators, from_bars, from_index, from_tokens, from_trades
@@ -29,12 +29,14 @@ class Engine:
         online: makes its state for one pool.
         over_history: adds its inputs to many snapshots; None for the snapshots themselves, which come first.
         tolerance: how much further back than asked for a value may come from.
+        across: whether an input of it depends on other pools' rows.
     """
 
     tables: tuple[str, ...]
     online: MakeOnline
     over_history: OverHistory | None = None
     tolerance: Callable[[FeaturesSpec], timedelta] = lambda spec: spec.lag_tolerance
+    across: Callable[[Any], bool] = lambda _read: False
 
 
 ENGINES: Final[Mapping[EngineName, Engine]] = MappingProxyType(
@@ -43,7 +45,7 @@ ENGINES: Final[Mapping[EngineName, Engine]] = MappingProxyType(
         "tokens": Engine(("tokens",), OnlineTokens, from_tokens.attach, lambda spec: spec.token_tolerance),
         "bars": Engine(("candles",), OnlineBars, from_bars.attach),
         "extra": Engine(("candles",), extra_indicators.no_online, extra_indicators.attach),
-        "index": Engine(("candles", "snapshots"), OnlineIndex, from_index.attach, from_index.reach),
-        "trades": Engine(("trades",), OnlineTrades, from_trades.attach),
+        "index": Engine(("candles", "snapshots"), OnlineIndex, from_index.attach, from_index.reach, lambda _read: True),
+        "trades": Engine(("trades",), OnlineTrades, from_trades.attach, across=from_trades.follows_wallets),
     }
 )

@@ -20,10 +20,11 @@ import polars as pl
 
 from pipeline.models.calibration import is_worse
 from pipeline.models.combination import Combination, alone, equal, fit_stack, fit_vote
+from pipeline.models.fits import HERE_ALONE, Bench, Makers, Setting
 from pipeline.models.learner import Classes, Floats
 from pipeline.models.spec import KINDS, CompetitionSpec, Kind, Learner
 from pipeline.models.splits import Split
-from pipeline.models.tuning import Bench, Setting, Told, Trial, Tuned, pool_losses, tune
+from pipeline.models.tuning import Told, Trial, pool_losses, tune
 
 type _Mix = Callable[[Sequence[Floats], Classes, Floats], Combination]
 
@@ -51,13 +52,11 @@ class Choice:
     standings: pl.DataFrame = field(repr=False)
 
 
-def compete(bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: Told) -> Choice:
+def compete(
+    bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: Told, makers: Makers = HERE_ALONE
+) -> Choice:
     """Tune every learner, combine them, choose."""
-    tuned: dict[Learner, Tuned] = {}
-    trials: list[Trial] = []
-    for k, learner in enumerate(spec.learners):
-        tuned[learner], tried = tune(learner, bench, folds, spec, _part(told, k, len(spec.learners)))
-        trials += tried
+    tuned, trials = tune(spec.learners, bench, folds, spec, told, makers)
     each = {learner: one.said for learner, one in tuned.items()}
     said = {kind: walked(kind, each, bench, folds) for kind in KINDS if _competes(kind, spec, folds)}
     chosen = _chosen(said, bench, folds)
@@ -70,11 +69,6 @@ def compete(bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: T
         trials=trials,
         standings=_standings(said, bench, folds, chosen),
     )
-
-
-def _part(told: Told, k: int, n: int) -> Told:
-    """Progress of the k-th of n equal parts as progress of the whole."""
-    return lambda step, share: told(step, (k + share) / n)
 
 
 def members_of(kind: Kind, spec: CompetitionSpec) -> tuple[Learner, ...]:

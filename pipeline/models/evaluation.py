@@ -21,7 +21,17 @@ from pipeline.models.baselines import class_prior, fit_baselines
 from pipeline.models.competition import Choice, trial_table
 from pipeline.models.conformal import Certificate, Realised, certify, later_pools
 from pipeline.models.evidence import by_slice, curve_of, pictures, shap_of
-from pipeline.models.heads import FittedHead, Laid, choose, fit_chosen, fit_further, further_layouts, lay_out, present
+from pipeline.models.heads import (
+    FittedHead,
+    Laid,
+    choose,
+    fit_chosen,
+    fit_further,
+    further_layouts,
+    lay_out,
+    makers_of,
+    present,
+)  # fmt: skip
 from pipeline.models.importance import importance
 from pipeline.models.intervals import with_intervals
 from pipeline.models.learner import Floats, Predictor
@@ -32,6 +42,7 @@ from pipeline.models.splits import Rows
 from pipeline.models.trained import Trained, figure_of
 from pipeline.models.training_set import TrainingSet
 from pipeline.tables import OUTCOMES
+from pipeline.workers import HERE, Workers
 
 __all__ = ["Trained", "train_and_evaluate"]
 
@@ -39,24 +50,26 @@ type Told = Callable[[str, float], None]
 
 
 def train_and_evaluate(
-    training_set: TrainingSet, spec: TrainingSpec, progress: Told = lambda _step, _share: None
+    training_set: TrainingSet, spec: TrainingSpec, progress: Told = lambda _step, _share: None, workers: Workers = HERE
 ) -> Trained:
     """Choose and calibrate on folds before the last block, fit once on all before it, evaluate once on it.
 
     Args:
         progress: told of each step and the share of the work that is done.
+        workers: who makes the fits; the model is the same whoever does.
 
     Raises:
         InputError: too few pools for the splits.
+        ClusterError: the workers are gone.
     """
     with threadpool_limits(1):  # sums over several threads differ in their last bits
-        laid = lay_out(training_set, spec)
-        choice = choose(laid, spec, lambda step, share: progress(step, 0.6 * share))
+        laid, makers = lay_out(training_set, spec), makers_of(spec, workers)
+        choice = choose(laid, spec, lambda step, share: progress(step, 0.6 * share), makers)
         progress(f"{choice.kind} fitted for the last block", 0.6)
-        heads = {spec.horizon_hours: fit_chosen(laid, choice, spec)}
+        heads = {spec.horizon_hours: fit_chosen(laid, choice, spec, makers)}
         for hours, further in further_layouts(training_set, spec, laid.block.start).items():
             progress(f"{choice.kind} for {hours} h", 0.65)
-            heads[hours] = fit_further(further, choice, spec)
+            heads[hours] = fit_further(further, choice, spec, makers)
         model, certificate = _assembled(heads, laid, spec)
         return _evaluated(model, heads, laid, choice, certificate, spec, progress)
 

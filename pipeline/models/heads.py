@@ -22,12 +22,14 @@ from pipeline.errors import InputError
 from pipeline.models.calibration import Calibrated, Calibrator, calibrate
 from pipeline.models.combination import Combination
 from pipeline.models.competition import Choice, combined, compete, members_of, walked
+from pipeline.models.fits import HERE_ALONE, Bench, Fit, Makers
 from pipeline.models.head import Head
 from pipeline.models.learner import Floats, Matrix, matrix
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.splits import Split, block_since, last_block, walk_forward
 from pipeline.models.training_set import TrainingSet, pool_numbers
-from pipeline.models.tuning import Bench, Told
+from pipeline.models.tuning import Told
+from pipeline.workers import Workers
 
 _FURTHER_FOLDS = 2
 """Inner folds of a further horizon: one to fit a combination on, the newest to calibrate."""
@@ -90,31 +92,31 @@ def lay_out(training_set: TrainingSet, spec: TrainingSpec, start: datetime | Non
     return Laid(training_set, bench, block, folds)
 
 
-def fit_chosen(laid: Laid, choice: Choice, spec: TrainingSpec) -> FittedHead:
+def makers_of(spec: TrainingSpec, workers: Workers) -> Makers:
+    """Who makes a training's fits."""
+    return Makers(workers, spec.competition.spread_from_rows)
+
+
+def fit_chosen(laid: Laid, choice: Choice, spec: TrainingSpec, makers: Makers = HERE_ALONE) -> FittedHead:
     """The chosen kind on everything before the last block, calibrated by the newest fold."""
     calibrated = _calibrated(laid, laid.folds, choice.said, spec)
-    return _fitted(laid, choice, choice.combination, calibrated)
+    return _fitted(laid, choice, choice.combination, calibrated, makers)
 
 
-def fit_further(laid: Laid, choice: Choice, spec: TrainingSpec) -> FittedHead:
+def fit_further(laid: Laid, choice: Choice, spec: TrainingSpec, makers: Makers = HERE_ALONE) -> FittedHead:
     """The same kind with the same settings for another horizon."""
     learners = members_of(choice.kind, spec.competition)
     folds = laid.folds[-_FURTHER_FOLDS:] if len(learners) > 1 else laid.folds[-1:]
-    each = {
-        learner: [
-            laid.bench.fit(learner, choice.settings[learner], fold.train).predict(laid.bench.x[fold.test])
-            for fold in folds
-        ]
-        for learner in learners
-    }
+    each = makers.said_by_all(laid.bench, {learner: choice.settings[learner] for learner in learners}, folds)
     said = walked(choice.kind, each, laid.bench, folds)
     calibrated = _calibrated(laid, folds, said, spec)
-    return _fitted(laid, choice, combined(choice.kind, list(each.values()), laid.bench, folds), calibrated)
+    mixed = combined(choice.kind, list(each.values()), laid.bench, folds)
+    return _fitted(laid, choice, mixed, calibrated, makers)
 
 
-def choose(laid: Laid, spec: TrainingSpec, told: Told) -> Choice:
+def choose(laid: Laid, spec: TrainingSpec, told: Told, makers: Makers = HERE_ALONE) -> Choice:
     """The kind and its settings, by the inner folds."""
-    return compete(laid.bench, laid.folds, spec.competition, told)
+    return compete(laid.bench, laid.folds, spec.competition, told, makers)
 
 
 def further_layouts(training_set: TrainingSet, spec: TrainingSpec, start: datetime) -> dict[int, Laid]:
@@ -137,8 +139,9 @@ def _calibrated(laid: Laid, folds: Sequence[Split], said: Sequence[Floats | None
     return calibrate(p, laid.bench.y[newest], laid.bench.pool[newest], spec.seed)
 
 
-def _fitted(laid: Laid, choice: Choice, combination: Combination, calibrated: Calibrated) -> FittedHead:
-    members = [laid.bench.fit(learner, setting, laid.block.train) for learner, setting in choice.settings.items()]
+def _fitted(laid: Laid, choice: Choice, combination: Combination, calibrated: Calibrated, makers: Makers) -> FittedHead:
+    fits = [Fit(learner, setting, laid.block.train) for learner, setting in choice.settings.items()]
+    members = makers.members(laid.bench, fits)
     return FittedHead(Head(choice.kind, members, combination, calibrated.calibrator), laid, calibrated.losses)
 
 

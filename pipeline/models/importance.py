@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from pipeline.models.fits import Bench
 from pipeline.models.head import Head
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.splits import Rows
-from pipeline.models.tuning import Bench
 
 
 def importance(head: Head, bench: Bench, rows: Rows, names: Sequence[str]) -> pl.DataFrame:

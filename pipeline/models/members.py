@@ -4,7 +4,7 @@ Belongs here: what surrounds every learner alike: selection, Laplace's prior, cl
 out: the learners (`learners`), and how several answer together (`combination`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final, cast
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.models.learner import Classes, Floats, Matrix
 from pipeline.models.learners import boosted_lightgbm, boosted_xgboost, forest, logistic
-from pipeline.models.learners.states import Fitted, Params, State, keys, packed, unpacked, unpacked_whole, whole
+from pipeline.models.learners.states import FitOne, Fitted, Params, State, keys, packed, unpacked, unpacked_whole, whole
 from pipeline.models.selection import select
 from pipeline.models.spec import Learner
 from pipeline.tables import OUTCOMES
@@ -72,20 +72,23 @@ class Member:
 
 
 def fit_member(
-    learner: Learner, x: Matrix, y: Classes, weight: Floats, params: Params, *, seed: int, n_kept: int, power: float
-) -> Member:
+    learner: Learner, x: Matrix, y: Classes, weight: Floats, params: Params, *, seed: int, n_kept: int, power: float,
+    fit_one: FitOne | None = None,
+) -> Member:  # fmt: skip
     """Select columns and fit one learner, on the rows given alone.
 
     Args:
         x: (n, n_features), NaN where missing. y: positions in `OUTCOMES`. weight: one a row, > 0.
         n_kept: how many features to keep at most.
         power: how far rare outcomes are weighted up: 0 not at all, 1 until all count alike.
+        fit_one: another way to fit than the learner's own.
     """
     columns = select(x, y, weight, n_kept)
     class_weight = class_weights(y, weight, power)
     rows, outcomes, weights = with_prior(np.ascontiguousarray(x[:, columns]), y, weight)
-    fit = cast("Callable[..., Fitted]", LEARNERS[learner].fit)
-    return Member(learner, columns, class_weight, fit(rows, outcomes, weights * class_weight[outcomes], seed, params))
+    fit = fit_one or cast("FitOne", LEARNERS[learner].fit)
+    fitted = fit(rows, outcomes, weights * class_weight[outcomes], seed, params)
+    return Member(learner, columns, class_weight, fitted)
 
 
 def load_member(said: Any, n_features: int) -> Member:

@@ -39,6 +39,8 @@ class CompetitionSpec:
             At least two settings are tried.
         n_kept: how many features a learner may keep; the first is the default.
         powers: how far rare outcomes may be weighted up; the first is the default.
+        spread_from_rows: an XGBoost fit on at least so many rows is made by all workers of a cluster together
+            (`learners.xgboost_spread`), which is another model than one worker's; None: never.
     """
 
     learners: tuple[Learner, ...] = LEARNERS
@@ -46,6 +48,7 @@ class CompetitionSpec:
     trial_rows: int = 120_000
     n_kept: tuple[int, ...] = (80, 40, 160)
     powers: tuple[float, ...] = (0.0, 0.5)
+    spread_from_rows: int | None = None
 
     def __post_init__(self) -> None:
         if not self.learners or set(self.learners) - set(LEARNERS) or len(set(self.learners)) != len(self.learners):

@@ -14,46 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.models.learner import Classes, Floats, Matrix
-from pipeline.models.learners.states import Params
-from pipeline.models.members import LEARNERS, Member, fit_member
+from pipeline.models.fits import Bench, Makers, Setting
+from pipeline.models.learner import Classes, Floats
+from pipeline.models.members import LEARNERS
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.spec import CompetitionSpec, Learner
-from pipeline.models.splits import Rows, Split
+from pipeline.models.splits import Split
 
 type Told = Callable[[str, float], None]
 """Hears of each step, and of the share of the work that is done."""
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """Rows laid out for fitting: one row a decision, `pool` any number per pool."""
-
-    x: Matrix
-    y: Classes
-    weight: Floats
-    pool: Classes
-    seed: int
-
-    def fit(self, learner: Learner, setting: "Setting", rows: Rows) -> Member:
-        """One learner on some of the rows."""
-        return fit_member(
-            learner, self.x[rows], self.y[rows], self.weight[rows], setting.params,
-            seed=self.seed, n_kept=setting.n_kept, power=setting.power,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Everything that is chosen about a learner."""
-
-    params: Params
-    n_kept: int
-    power: float
-
-    def as_dict(self) -> dict[str, int | float]:
-        """By name, flat."""
-        return {**self.params, "n_kept": self.n_kept, "class_weight_power": self.power}
 
 
 @dataclass(frozen=True)
@@ -82,29 +51,59 @@ def pool_losses(p: Floats, y: Classes, pool: Classes) -> Floats:
 
 
 def tune(
-    learner: Learner, bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: Told
-) -> tuple[Tuned, list[Trial]]:
-    """The best of a learner's settings, and every one that was tried."""
+    learners: Sequence[Learner], bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: Told,
+    makers: Makers,
+) -> tuple[dict[Learner, Tuned], list[Trial]]:  # fmt: skip
+    """The best of each learner's settings, and every one that was tried, learner by learner.
+
+    All learners take a step at once, so that the fits of all of them on all folds can be made beside each other; what
+    one tries depends on its own losses alone.
+    """
     n_trials = spec.trials_on(sum(len(fold.train) for fold in folds))
     tested = np.concatenate([fold.test for fold in folds])
-    trials: list[Trial] = []
-    best: Tuned | None = None
+    searches = {learner: _Search(learner, spec, n_trials, bench.seed) for learner in learners}
+    for number in range(n_trials):
+        told(f"setting {number + 1} of {n_trials} of {', '.join(learners)}", number / n_trials)
+        asked = {learner: search.ask() for learner, search in searches.items()}
+        said = makers.said_by_all(bench, asked, folds)
+        for learner, setting in asked.items():
+            losses = pool_losses(np.concatenate(said[learner]), bench.y[tested], bench.pool[tested])
+            searches[learner].tell(setting, said[learner], float(losses.mean()))
+    tuned = {learner: search.tuned() for learner, search in searches.items()}
+    return tuned, [trial for search in searches.values() for trial in search.trials]
 
-    def objective(trial: Any) -> float:
-        nonlocal best
-        told(f"{learner}: setting {trial.number + 1} of {n_trials}", trial.number / n_trials)
-        setting = _suggested(learner, trial, spec)
-        said = [bench.fit(learner, setting, fold.train).predict(bench.x[fold.test]) for fold in folds]
-        loss = float(pool_losses(np.concatenate(said), bench.y[tested], bench.pool[tested]).mean())
-        if best is None or loss < min(one.loss for one in trials):
-            best = Tuned(learner, setting, said)
-        trials.append(Trial(learner, trial.number, setting, loss))
-        return loss
 
-    _search(objective, {**LEARNERS[learner].DEFAULTS, "n_kept": spec.n_kept[0], "power": spec.powers[0]}, n_trials,
-            bench.seed)  # fmt: skip
-    assert best is not None  # noqa: S101  at least one setting was tried
-    return best, trials
+class _Search:
+    """One learner's search: proposes a setting, hears what it was worth, remembers the best."""
+
+    def __init__(self, learner: Learner, spec: CompetitionSpec, n_trials: int, seed: int) -> None:
+        import optuna  # noqa: PLC0415  takes a second
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n_trials // 2))
+        self._study = optuna.create_study(sampler=sampler)
+        self._study.enqueue_trial({**LEARNERS[learner].DEFAULTS, "n_kept": spec.n_kept[0], "power": spec.powers[0]})
+        self._learner, self._spec = learner, spec
+        self._open: Any = None
+        self._best: Tuned | None = None
+        self.trials: list[Trial] = []
+
+    def ask(self) -> Setting:
+        """The next setting to try."""
+        self._open = self._study.ask()
+        return _suggested(self._learner, self._open, self._spec)
+
+    def tell(self, setting: Setting, said: Sequence[Floats], loss: float) -> None:
+        """What the setting asked for last was worth."""
+        self._study.tell(self._open, loss)
+        if all(loss < one.loss for one in self.trials):
+            self._best = Tuned(self._learner, setting, said)
+        self.trials.append(Trial(self._learner, len(self.trials), setting, loss))
+
+    def tuned(self) -> Tuned:
+        """The best so far."""
+        assert self._best is not None  # noqa: S101  at least one setting was tried
+        return self._best
 
 
 def _suggested(learner: Learner, trial: Any, spec: CompetitionSpec) -> Setting:
@@ -112,18 +111,3 @@ def _suggested(learner: Learner, trial: Any, spec: CompetitionSpec) -> Setting:
     n_kept = int(trial.suggest_categorical("n_kept", spec.n_kept))
     power = float(trial.suggest_categorical("power", spec.powers))
     return Setting(LEARNERS[learner].suggest(trial), n_kept, power)
-
-
-def _search(objective: Callable[[Any], float], defaults: dict[str, Any], n_trials: int, seed: int) -> None:
-    import optuna  # noqa: PLC0415  takes a second
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n_trials // 2))
-        )
-        study.enqueue_trial(defaults)
-        study.optimize(objective, n_trials=n_trials)
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -4,6 +4,7 @@ Belongs here: what is worth a line, and what needs a person. Pure: frames and pl
 reading them, and how it is shown (the command line does both).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from pipeline.monitoring.quality.spec import QUALITY
 LATELY: Final = DAY
 _MOST_FEATURES: Final = 5
 _MOST_ALERTS: Final = 5
+_MANY_RESTARTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ class AlertHealth:
 
 
 @dataclass(frozen=True)
+class PartsHealth:
+    """The servers `poolcast up` keeps running.
+
+    `left` are those noted by an `up` that is gone without having stopped them; `restarts` are those of the last day:
+    the moment, the part, why.
+    """
+
+    is_up: bool = False
+    dead: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    restarts: tuple[tuple[datetime, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Picture:
     """Everything on one screen; `attention` holds what needs a person, in words, and is empty where all is well."""
 
@@ -117,6 +133,7 @@ class Picture:
     runs: RunsHealth
     alerts: tuple[AlertHealth, ...]
     attention: tuple[str, ...]
+    parts: PartsHealth = PartsHealth()
 
 
 def drift_health(reports: pl.DataFrame) -> tuple[DriftHealth, ...]:
@@ -201,9 +218,10 @@ def attention(
     runs: RunsHealth,
     alerts: Sequence[AlertHealth],
     problems: Sequence[str],
+    parts: PartsHealth = PartsHealth(),
 ) -> tuple[str, ...]:
     """What needs a person, in words: the worst first."""
-    found = list(problems)
+    found = [*problems, *_parts_need(parts)]
     found += [f"{each.table} cannot be read: {each.problem}" for each in tables if each.problem]
     found += [f"{each.table} is older than it may be" for each in tables if each.is_fresh is False]
     found += [f"{d.model} version {d.version} suffers from drift" for d in drift if d.is_alarm]
@@ -216,6 +234,15 @@ def attention(
         if alert.is_open and not alert.is_acknowledged and alert.severity != "info"
     ]
     return tuple(dict.fromkeys(found))
+
+
+def _parts_need(parts: PartsHealth) -> list[str]:
+    often = Counter(name for _, name, _ in parts.restarts)
+    return [
+        *(f"{name} does not run" for name in parts.dead),
+        *([f"`poolcast up` was killed and left {', '.join(parts.left)} behind: start it again"] if parts.left else []),
+        *(f"{name} was started again {n} times in the last day" for name, n in often.items() if n >= _MANY_RESTARTS),
+    ]
 
 
 def runs_health(

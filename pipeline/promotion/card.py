@@ -16,12 +16,12 @@ _MAX_METRICS: Final = 30
 
 def describe(run: TrainingRun) -> str:
     """The version's card in Markdown, at most 5,000 characters: what it is, what it is worth, how to check it."""
+    # The list of versions shows the first line as plain text.
     head = [
-        f"### {cell(run.model_name)}, trained on set `{cell(run.training_set_id[:12])}`",
-        cell(run.kind.in_words),
+        f"Trained on set {cell(run.training_set_id[:12])}. {cell(run.kind.in_words)}",
         "",
-        "**Where it stands** is in its tags `standing` and `evidence`: `champion` is in charge, `former` was before and"
-        " is kept to go back to, `shadow` is on trial beside the champion, `challenger` waits for its trial.",
+        "**Where it stands**, and why, is in its tags `standing` and `evidence`; what each standing means is on the"
+        " page of the model.",
         "",
         "**Before you approve or veto it**: read its rows in the `comparisons` table (gain, interval, pools), the"
         " metrics below beside those of the champion, and `plots/` of its run (calibration first). Then"

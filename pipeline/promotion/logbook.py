@@ -13,9 +13,12 @@ from typing import Any, Final
 
 from pipeline.promotion.connection import mlflow
 from pipeline.promotion.flavours import save_model, signature
+from pipeline.promotion.notes import NOTE, of_experiment, of_run
 from pipeline.promotion.run import TrainingRun, write_files
 
 _PARAMS_A_BATCH: Final = 100
+_METRICS_A_BATCH: Final = 1_000
+_COMPARED: Final = ("figures", "slices")
 
 
 @contextmanager
@@ -24,12 +27,17 @@ def logged(client: Any, experiment_id: str, run: TrainingRun, tmp: Path) -> Iter
 
     The run ends as FINISHED when the block is left, or as FAILED where an error came.
     """
-    created = client.create_run(experiment_id, run_name=run.run_name, tags={**run.tags, **run.identity})
+    client.set_experiment_tag(experiment_id, NOTE, of_experiment(run.model_name, run.kind.purpose))
+    told = {**run.tags, **run.identity, NOTE: of_run(run)}
+    if run.dagster_url:
+        told["dagster_run"] = run.dagster_url
+    created = client.create_run(experiment_id, run_name=run.run_name, tags=told)
     run_id, status = created.info.run_id, "FAILED"
     try:
         model = _log_model(client, experiment_id, run_id, run, tmp / "model")
         _log_figures(client, created, model.model_id, run)
         client.log_artifacts(run_id, str(write_files(run, tmp / "files")))
+        _log_comparable(client, run_id, run)
         yield run_id, model
         status = "FINISHED"
     finally:
@@ -64,6 +72,13 @@ def _log_model(client: Any, experiment_id: str, run_id: str, run: TrainingRun, f
     return found
 
 
+def _log_comparable(client: Any, run_id: str, run: TrainingRun) -> None:
+    """The tables that MLflow lays side by side for several runs, once more in the form that it does that with."""
+    for name in _COMPARED:
+        if name in run.tables:
+            client.log_table(run_id, run.tables[name].to_dict(as_series=False), f"tables/{name}.json")
+
+
 def _log_figures(client: Any, created: Any, model_id: str, run: TrainingRun) -> None:
     """Parameters, metrics (on the run and on the model) and the training set, stamped with the run's own start."""
     entities, run_id, stamp = mlflow().entities, created.info.run_id, created.info.start_time
@@ -73,6 +88,10 @@ def _log_figures(client: Any, created: Any, model_id: str, run: TrainingRun) -> 
     client.log_batch(
         run_id, metrics=[entities.Metric(k, v, stamp, 0, model_id=model_id) for k, v in run.metrics.items()]
     )
+    # Of curves the steps are shown, and the figures above stay as they are: they have no step.
+    points = [entities.Metric(k, v, stamp, step) for k, curve in run.curves.items() for step, v in curve]
+    for part in batched(points, _METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=list(part))
     trained_on = entities.Dataset(
         name=run.dataset_table,
         digest=run.training_set_id[:36],

@@ -21,6 +21,7 @@ from pipeline.promotion.card import describe
 from pipeline.promotion.connection import mlflow, probe
 from pipeline.promotion.flavours import check_model
 from pipeline.promotion.logbook import add_file, close_unfinished, logged
+from pipeline.promotion.notes import of_model
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import LoadedModel, Pointers, RegisteredVersion, proven
 
@@ -203,6 +204,12 @@ class Registry:
             return f"{self._uri}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{name}"
         return f"runs:/{run_id}/{name}"
 
+    def page(self, version: RegisteredVersion) -> str:
+        """Where people look at a version: its page, or its name where no server shows pages."""
+        if self._uri.startswith("http"):
+            return f"{self._uri}/#/models/{version.model_name}/versions/{version.version}"
+        return f"models:/{version.model_name}/{version.version}"
+
     def _log(self, client: Any, experiment_id: str, run: TrainingRun) -> RegisteredVersion:
         check_model(run)
         with (
@@ -276,8 +283,8 @@ def _registered_model(client: Any, model_name: str) -> Any | None:
 
 
 def _ensure_registered_model(client: Any, run: TrainingRun) -> None:
-    if _registered_model(client, run.model_name) is None:
-        client.create_registered_model(
-            run.model_name,
-            description=f"{run.kind.purpose} The aliases follow the hash-chained `deployments` table.",
-        )
+    found, described = _registered_model(client, run.model_name), of_model(run.model_name, run.kind)
+    if found is None:
+        client.create_registered_model(run.model_name, description=described)
+    elif found.description != described:
+        client.update_registered_model(run.model_name, description=described)

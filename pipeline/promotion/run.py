@@ -7,7 +7,7 @@ the card that a reviewer reads (`card`).
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.promotion.kinds import Kind
+from pipeline.text import uncalculated
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _METRIC: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,249}")
@@ -46,6 +47,8 @@ class TrainingRun:
         example: a few rows of inputs, for whoever wants to try a forecaster in MLflow; None: no example is kept.
         tags: anything else to search runs by.
         run_name: what the run is called in MLflow.
+        curves: metric -> (step, value): figures over the size of the training set, or over rounds.
+        dagster_url: the page of the run that trained it; empty where Dagster did not.
 
     Raises:
         InputError: the hash is not that of the bytes, a metric is not finite, a name cannot be a file's name, or a
@@ -70,6 +73,8 @@ class TrainingRun:
     example: pl.DataFrame | None = field(default=None, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
     run_name: str = "training"
+    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict, repr=False)
+    dagster_url: str = ""
 
     def __post_init__(self) -> None:
         found = hashlib.sha256(self.model_bytes).hexdigest()
@@ -78,7 +83,8 @@ class TrainingRun:
                 f"described a training run: model_sha256 is {self.model_sha256!r}, the bytes give {found!r}"
             )
         names = {*self.tables, *self.plots, *self.documents}
-        bad = [n for n in names if not _NAME.fullmatch(n)] + [m for m in self.metrics if not _METRIC.fullmatch(m)]
+        figures = (*self.metrics, *self.curves)
+        bad = [n for n in names if not _NAME.fullmatch(n)] + [m for m in figures if not _METRIC.fullmatch(m)]
         if bad or not _NAME.fullmatch(self.model_name):
             raise InputError(f"described a training run: {[*bad, self.model_name]!r} cannot all be names of artifacts")
         wrong = {name: value for name, value in self.metrics.items() if not math.isfinite(value)}
@@ -98,11 +104,16 @@ class TrainingRun:
         }
 
 
+def _uncalculated(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with texts that no spreadsheet takes for formulas: reviewers open these files there."""
+    return frame.with_columns(pl.col(pl.String).map_elements(uncalculated, return_dtype=pl.String))
+
+
 def write_files(run: TrainingRun, folder: Path) -> Path:
     """`tables/NAME.csv` and `plots/NAME.png`, which MLflow's pages show as tables and pictures, and the documents."""
     for name, frame in run.tables.items():
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        frame.write_csv(folder / "tables" / f"{name}.csv")
+        _uncalculated(frame).write_csv(folder / "tables" / f"{name}.csv")
     for name, png in run.plots.items():
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         (folder / "plots" / f"{name}.png").write_bytes(png)

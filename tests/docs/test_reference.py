@@ -12,14 +12,15 @@ import pytest
 import typer
 
 from pipeline.cli import app
+from tests.docs.shell_lines import whole_lines
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ANY = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-BLOCK = re.compile(r"^```(?:sh|bash|console|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^ *```(?:sh|bash|console|text)\b[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:\.venv/bin/)?poolcast [^`\n]+)`")
-INNER = {"POOLCAST_DAGSTER_URL", "POOLCAST_RUN_LOGS", "POOLCAST_UI_DATA", "POOLCAST_BUILD"}
+INNER = {"POOLCAST_DAGSTER_URL", "POOLCAST_RUN_LOGS"}
 """What processes of ours tell one another; nobody sets them."""
 
 
@@ -66,7 +67,7 @@ def test_every_command_that_is_told_exists_with_its_options(page: Path) -> None:
 def told_commands(text: str) -> Iterator[str]:
     """Each line of a shell block, and each piece of code in a sentence, that begins with `poolcast`."""
     for block in BLOCK.findall(text):
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in whole_lines(block):
             told = re.sub(r"^\$ ", "", line.strip())
             told = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", told)
             if re.match(r"(?:\.venv/bin/)?poolcast ", told):

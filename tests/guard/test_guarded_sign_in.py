@@ -46,7 +46,13 @@ def test_who_knows_the_password_is_let_in_and_remembered_for_a_while(sign_in: Si
     assert not sign_in.is_known(right)
     assert sign_in.judge(right) == "admitted"
     assert sign_in.is_known(right)
-    clock.now = 3600
+    # Whoever works is not asked again, though somebody guesses at the name the whole day.
+    for minute in range(1, 60):
+        clock.now = 60 * minute
+        for n in range(5):
+            sign_in.judge(basic("ann", f"guess {n}"))
+        assert sign_in.is_known(right)
+    clock.now = 7200
     assert not sign_in.is_known(right)
 
 

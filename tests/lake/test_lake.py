@@ -224,9 +224,9 @@ def test_a_table_laid_out_by_day_cannot_be_upserted(lake: Lake) -> None:
         lake.upsert(READINGS, readings([1]))
 
 
-@pytest.mark.parametrize("network", ["a b", "a/b", "é%=", "it's", "..", "<b>x</b>\n", "null", "é" * 40])
+@pytest.mark.parametrize("network", ["a b", "a/b", "é%=", "it's", "..", "<b>x</b>\n\u2028\x85", "null", "é" * 40])
 def test_partition_values_may_hold_any_text(lake: Lake, network: str) -> None:
-    frame = pl.concat([readings([1, 2], network=network), readings([1])])
+    frame = pl.concat([readings([1, 2], network=network, pool=network), readings([1])])
     lake.append(READINGS, frame)
     assert lake.append(READINGS, frame).n_rows == 0
     lake.replace(READINGS, frame, hours(0, 1))

@@ -10,6 +10,7 @@ from pipeline.errors import InputError
 from pipeline.models.calibration import Calibrator
 from pipeline.models.combination import equal
 from pipeline.models.conformal import is_rising
+from pipeline.models.fits import Setting
 from pipeline.models.head import Head
 from pipeline.models.heads import lay_out, present
 from pipeline.models.learners.states import packed
@@ -25,7 +26,6 @@ from pipeline.models.outcome_model import (
 )
 from pipeline.models.outcome_scoring import OutcomeScorer, _load_pyfunc
 from pipeline.models.returns.portable_checks import sealed
-from pipeline.models.tuning import Setting
 from pipeline.tables import OUTCOMES
 
 

@@ -1,6 +1,7 @@
 """One screen about everything, whatever the installation is like."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from pipeline.lake import Lake
 from pipeline.monitoring.alerts.events import rows_of
 from pipeline.promotion.moves import Move, Moves
 from pipeline.tables import ALERTS, ANSWERS, DRIFT_REPORTS, QUALITY_REPORTS, TABLES, Table
+from resources.roster import Restart, Roster
 from resources.settings import Settings
 from tests.builders import valid_frame
 from tests.monitoring.alert_bench import event
@@ -132,8 +134,33 @@ def test_every_table_there_is_stands_on_the_screen_in_no_time(tmp_path: Path) ->
     assert {each["table"] for each in told["tables"]} == set(TABLES) - {"deployments"}
 
 
+def test_servers_that_died_were_restarted_or_left_behind_are_told(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    roster = Roster(tmp_path / "up.json")
+    roster.clear()
+    roster.add("MLflow", os.getppid())
+    for n in (30, 3, 2, 1):
+        roster.note(Restart(NOW - timedelta(hours=n), "MLflow", "MLflow died (\x1b[2J)"))
+    status, text = asked(tmp_path)
+    assert status == 1
+    assert "`poolcast up` runs; started again in the last day: 3" in " ".join(text.split())
+    assert "Needs attention: MLflow was started again 3 times in the last day" in " ".join(text.split())
+    assert "\x1b[2J" not in text
+    child = subprocess.Popen(["sleep", "60"])
+    roster.add("MLflow", child.pid)
+    noted = (tmp_path / "up.json").read_text()
+    (tmp_path / "up.json").write_text(noted.replace(f'"pid": {os.getpid()},', f'"pid": {2**22 + 1},'))
+    assert "`poolcast up` was killed and left MLflow behind" in " ".join(asked(tmp_path)[1].split())
+    child.kill()
+    child.wait()
+    assert as_json(tmp_path)[1]["parts"] == {"is_up": False, "dead": [], "left": [], "restarts": []}
+    (tmp_path / "up.json").write_text(noted)
+    assert as_json(tmp_path)[1]["parts"]["dead"] == ["MLflow"]
+
+
 def test_the_command_loads_nothing_slow() -> None:
-    code = "import sys, pipeline.cli.status, pipeline.cli.status_runs, pipeline.monitoring.status; print(*sys.modules)"
+    names = "pipeline.cli.status, pipeline.cli.status_runs, pipeline.monitoring.status, resources.roster"
+    code = f"import sys, {names}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"dagster", "mlflow", "apprise", "pandas"} & set(done.stdout.split())
 

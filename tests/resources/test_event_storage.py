@@ -49,12 +49,16 @@ def job() -> dg.JobDefinition:
     return dg.Definitions([up, down], asset_checks=[is_sound], jobs=[assets]).resolve_job_def("loop")
 
 
-@pytest.fixture
-def instances(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dg.DagsterInstance]]:
+@pytest.fixture(params=["the embedded server", "the system's server"])
+def instances(
+    request: pytest.FixtureRequest, server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[dg.DagsterInstance]]:
     """Two instances on two databases of one server, alike but for the event log's class."""
+    is_own = request.param == "the embedded server"
+    url = None if is_own else request.getfixturevalue("external").url
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "10")
     logging.getLogger("dagster").setLevel(logging.ERROR)
-    with postgres(Settings(server_folder)) as databases, ExitStack() as stack:
+    with postgres(Settings(server_folder, postgres_url=url)) as databases, ExitStack() as stack:
         found = []
         for storage, url in ((STOCK, databases.dagster_url), (OURS, databases.mlflow_url)):
             config = {"config": {"postgres_url": url}}

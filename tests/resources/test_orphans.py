@@ -72,7 +72,7 @@ def test_only_runs_of_this_machine_whose_process_is_gone_are_failed(
         started(instance, replace(alive, pid=2**22 + 1).tags(), Status.NOT_STARTED),
     ]
     before = [status(instance, run_id) for run_id in kept]
-    assert sorted(fail_orphans(instance, is_embedded=False)) == sorted(orphans)
+    assert sorted(fail_orphans(instance, is_embedded=False, has_launcher=False)) == sorted(orphans)
     assert {status(instance, run_id) for run_id in orphans} == {Status.FAILURE}
     assert [status(instance, run_id) for run_id in kept] == before
 
@@ -83,8 +83,36 @@ def test_where_no_other_machine_can_reach_the_database_a_run_without_a_process_h
     other = started(instance, replace(identity(sleeper), host="the-container-before", started="1").tags())
     untagged = started(instance, {})
     alive = started(instance, identity(sleeper).tags())
-    assert sorted(fail_orphans(instance, is_embedded=True)) == sorted([other, untagged])
+    assert sorted(fail_orphans(instance, is_embedded=True, has_launcher=False)) == sorted([other, untagged])
     assert status(instance, alive) is Status.STARTED
+
+
+def test_while_a_daemon_lives_a_run_that_names_no_process_of_its_own_is_left_to_it(
+    instance: dg.DagsterInstance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    dead = replace(identity(sleeper), started="1").tags()
+    starting = started(instance, {}, Status.STARTING)
+    parent = started(instance, dead, Status.FAILURE)
+    retry = instance.create_run_for_job(
+        idle, status=Status.STARTING, tags=dead, parent_run_id=parent, root_run_id=parent
+    ).run_id
+    orphan = started(instance, dead, Status.STARTING)
+    assert fail_orphans(instance, is_embedded=True, has_launcher=True) == [orphan]
+    # No daemon, nobody who could be about to start them.
+    assert sorted(fail_orphans(instance, is_embedded=True, has_launcher=False)) == sorted([starting, retry])
+
+
+def test_a_run_that_ended_while_it_was_looked_at_keeps_its_end(
+    instance: dg.DagsterInstance, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = started(instance, replace(identity(sleeper), started="1").tags())
+    seen_before = instance.get_runs()
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_run_canceled(run)
+    monkeypatch.setattr(instance, "get_runs", lambda *_: seen_before)
+    assert fail_orphans(instance, is_embedded=True, has_launcher=True) == []
+    assert status(instance, run_id) is Status.CANCELED
 
 
 def test_an_orphan_that_was_being_canceled_ends_as_canceled_and_its_slot_comes_free(
@@ -94,7 +122,7 @@ def test_an_orphan_that_was_being_canceled_ends_as_canceled_and_its_slot_comes_f
     storage.set_concurrency_slots("a_slot", 1)
     orphan = started(instance, replace(identity(sleeper), started="1").tags(), Status.CANCELING)
     assert storage.claim_concurrency_slot("a_slot", orphan, "nothing").is_claimed
-    assert fail_orphans(instance, is_embedded=False) == [orphan]
+    assert fail_orphans(instance, is_embedded=False, has_launcher=False) == [orphan]
     assert status(instance, orphan) is Status.CANCELED
     assert storage.get_concurrency_info("a_slot").active_slot_count == 0
 

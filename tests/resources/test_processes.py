@@ -3,12 +3,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 
+from resources.parts import Service, ServicePart, tail
 from resources.processes import ProcessIdentity, end
-from resources.roster import Roster
+from resources.roster import Restart, Roster
 
 PARENT = """
 import subprocess, sys, time
@@ -59,9 +62,85 @@ def test_a_process_that_does_not_listen_is_killed_with_its_children_after_the_gr
     deaf.communicate()
 
 
+def test_a_child_that_its_parent_forgot_is_asked_too_and_not_killed(tmp_path: Path) -> None:
+    polite = f"""import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, lambda *_: (Path({str(tmp_path / "asked")!r}).touch(), sys.exit()))
+print("ready", flush=True)
+time.sleep(600)"""
+    parent, _ = session(f"""import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {polite!r}])
+time.sleep(600)""")
+    started = time.monotonic()
+    assert end([parent.pid], grace_seconds=20) == []
+    assert time.monotonic() - started < 15
+    assert (tmp_path / "asked").exists()
+    parent.communicate()
+
+
+def test_a_session_of_its_own_is_spared_where_only_its_parents_is_meant() -> None:
+    parent, child = session(PARENT.replace('time.sleep(600)"]', 'time.sleep(600)"], start_new_session=True'))
+    end([parent.pid], grace_seconds=10, is_own_session_only=True)
+    assert ProcessIdentity.of(int(child)) is not None
+    end([int(child)], grace_seconds=10)
+    assert ProcessIdentity.of(int(child)) is None
+    parent.communicate()
+
+
+def test_the_roster_tells_of_the_last_restarts_and_of_parts_that_do_not_run(tmp_path: Path) -> None:
+    roster = Roster(tmp_path / "up.json")
+    roster.clear()
+    parent, _ = session(PARENT)
+    roster.add("a server", parent.pid)
+    for n in range(101):
+        roster.note(Restart(datetime(2024, 3, 1, tzinfo=UTC) + timedelta(hours=n), "a server", "it died"))
+    seen = Roster(tmp_path / "up.json")
+    assert len(seen.restarts()) == 100
+    assert seen.restarts()[-1] == Restart(datetime(2024, 3, 5, 4, tzinfo=UTC), "a server", "it died")
+    assert seen.dead() == []
+    assert seen.running() == ProcessIdentity.of(os.getpid())
+    end([parent.pid], grace_seconds=10)
+    assert seen.dead() == ["a server"]
+    parent.communicate()
+
+
+def test_a_tag_that_is_no_number_of_a_process_names_nobody() -> None:
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    for told in ("9" * 5000, "99999999999999999999", "-1", "\u0663"):
+        assert ProcessIdentity.from_tags(replace(own, pid=told).tags()) is None  # type: ignore[arg-type]
+
+
+def test_a_part_whose_number_was_given_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    part = ServicePart(Service("A part", ("-c", "pass"), tmp_path / "a.log"), os.environ, None)
+    part.start()
+    assert part.process is not None
+    part.process.wait()
+    stranger, _ = session(PARENT)
+    part.process.pid = stranger.pid
+    assert part.halt() == "exit status 0"
+    assert ProcessIdentity.of(stranger.pid) is not None
+    end([stranger.pid], grace_seconds=10)
+    stranger.communicate()
+
+
+def test_the_last_words_of_a_log_are_shown_so_that_no_terminal_obeys_them(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert tail(log) == "(no output)"
+    log.write_bytes(b"x" * 100_000 + b"\nfirst\r\n\x1b[2Jsecond \xff\x9b\xe2\x80\xae\n")
+    assert tail(log, 2) == "first\n\\x1b[2Jsecond \ufffd\ufffd\\u202e"
+
+
 def test_a_torn_roster_names_nobody(tmp_path: Path) -> None:
-    for text in ("", '{"up": {"pid": 1', "[]", '{"up": 3}', '{"up": {"pid": 1}}'):
+    for text in (
+        "",
+        '{"up": {"pid": 1',
+        "[]",
+        '{"processes": 3}',
+        '{"processes": {"up": {"pid": 1}}, "restarts": [1]}',
+    ):
         (tmp_path / "up.json").write_text(text)
         roster = Roster(tmp_path / "up.json")
         assert roster.left_behind() == {}
         assert roster.holder() == "pid unknown"
+        assert roster.restarts() == []

@@ -12,7 +12,8 @@ from pipeline.lake import Lake
 from pipeline.models.spec import TrainingSpec
 from pipeline.promotion.moves import Move, Moves
 from pipeline.tables import DRIFT_REPORTS
-from sensors.drift import MOST_LETTERS, drift_with_harm
+from sensors.asking import MOST_LETTERS
+from sensors.drift import drift_with_harm
 from tests.builders import valid_frame
 
 NAME = TrainingSpec().model_name

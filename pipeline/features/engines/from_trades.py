@@ -44,6 +44,11 @@ _BUY: Final = pl.col("is_buy")
 _NAMED: Final = pl.col("wallet_no").is_not_null()
 
 
+def follows_wallets(read: OfTrades) -> bool:
+    """Whether a field depends on what wallets did in all pools (`wallets`)."""
+    return read.field in {*_SMART_SUMS, *_HELD}
+
+
 def attach(
     rows: pl.DataFrame, inputs: Sequence[OfTrades], sources: Sources, span: Span, spec: FeaturesSpec
 ) -> pl.DataFrame:
@@ -52,7 +57,7 @@ def attach(
     swaps = read_swaps(sources.trades, span)
     pools = swaps.select(*POOL_KEY, "pool_no").unique()
     placed = rows.join(pools, on=list(POOL_KEY), how="left", maintain_order="left")
-    if names.keys() & {*_SMART_SUMS, *_HELD}:
+    if any(map(follows_wallets, inputs)):
         swaps = swaps.with_columns(smart_flags(swaps, spec))
     swaps = swaps.join(placed.select("pool_no").unique(), on="pool_no", how="semi", maintain_order="left")
     view = View(swaps, placed["pool_no"].cast(pl.Int64).fill_null(-1).to_numpy(), _micros(placed["event_time"]))

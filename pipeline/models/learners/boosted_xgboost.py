@@ -62,7 +62,7 @@ def suggest(trial: Any) -> Params:
 def fit(x: Matrix, y: Classes, weight: Floats, seed: int, params: Params) -> Boosted:
     """Boost on all rows; every outcome must occur among them."""
     booster = xgb.train(
-        _parameters(params, seed),
+        parameters(params, seed),
         xgb.DMatrix(x, label=y, weight=weight, nthread=1),
         num_boost_round=int(params["n_rounds"]),
         verbose_eval=False,
@@ -79,7 +79,8 @@ def load(state: State, n_features: int) -> Boosted:
     return Boosted(state["trees"], n_features)
 
 
-def _parameters(params: Params, seed: int) -> dict[str, Any]:
+def parameters(params: Params, seed: int) -> dict[str, Any]:
+    """What XGBoost is told, on one machine or many."""
     return {
         "objective": "multi:softprob", "num_class": len(OUTCOMES), "tree_method": "hist", "device": "cpu",
         "max_depth": int(params["max_depth"]), "learning_rate": params["learning_rate"],

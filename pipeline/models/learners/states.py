@@ -7,12 +7,12 @@ Whatever reads a state raises ValueError, KeyError or TypeError; `outcome_model`
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from pipeline.models.learner import Floats, Matrix
+from pipeline.models.learner import Classes, Floats, Matrix
 
 type State = dict[str, Any]
 type Params = Mapping[str, int | float]
@@ -37,6 +37,10 @@ class Fitted(Protocol):
     def importance(self) -> Floats:
         """How much of what it knows comes from each feature: shares (n_features,) that sum to 1, or all 0."""
         ...
+
+
+type FitOne = Callable[[Matrix, Classes, Floats, int, Params], Fitted]
+"""A learner's `fit(x, y, weight, seed, params)`."""
 
 
 def packed(values: Floats) -> str:
