@@ -150,7 +150,7 @@ def _history(owner: Owner) -> dict[str, tuple[str | None, str]]:
     package, folder = _SCRIPTS[owner]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ServiceError(f"{owner} is not installed, so its revisions cannot be read: run `make setup`")
+        raise ServiceError(f"{owner} is not installed, so its revisions cannot be read: run `make up`")
     scripts = [_script(path) for path in sorted((Path(spec.origin).parent / folder).glob("*.py"))]
     return {name: (below, words) for name, below, words in scripts if name is not None}
 

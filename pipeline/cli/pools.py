@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 pools = typer.Typer(no_args_is_help=True, help="Pools: find them, visit them, look at one.")
 
+_MOST_COLUMNS, _MOST_STANDING = 7, 3
+"""Wider tables stand on their side, and then so many rows fit into 80 columns."""
+
 Networks = Annotated[
     list[str] | None, typer.Option("--network", help="A chain to watch, as the API names it; may be repeated.")
 ]
@@ -78,13 +81,14 @@ def backfill_pools(
     """Fetch the five-minute bars of pools since their birth, within the budget, and mark them as learned late."""
     from pipeline.live import catch_up
     from pipeline.pools.backfill import backfill, late_pools
+    from resources.alone import beside
     from resources.collecting import collector_setup
 
     _enter(network, sandbox)
     settings = settings_of(data_dir)
     setup, lake = collector_setup(settings.api, settings.collector), lake_of(settings)
     wanted = late_pools(lake, setup, addresses or (), setup.timer.now())
-    with setup.open(lambda words: err.print(words, markup=False)) as desk:
+    with beside(settings), setup.open(lambda words: err.print(words, markup=False)) as desk:
         done = backfill(desk, lake, wanted, lambda words: err.print(words, markup=False))
     if done.span is not None:
         with instance_of(settings, alone=False) as (defs, instance, tags):
@@ -139,10 +143,23 @@ def _table(title: str, rows: "Sequence[dict[str, Any]]") -> RichTable:
         for name, value in rows[0].items():
             table.add_row(name, as_written(_cell(value)))
         return table
+    if len(rows[0]) > _MOST_COLUMNS:
+        return _standing(table, rows[-_MOST_STANDING:])
     for name in rows[0]:
         table.add_column(name)
     for row in rows:
         table.add_row(*(as_written(_cell(value)) for value in row.values()))
+    return table
+
+
+def _standing(table: RichTable, rows: "Sequence[dict[str, Any]]") -> RichTable:
+    """The last rows beside one another, a line for each column: more columns than a terminal is wide stay readable."""
+    names = iter(rows[0])
+    table.add_column(next(names), no_wrap=True)
+    for row in rows:
+        table.add_column(as_written(_cell(next(iter(row.values())))))
+    for name in names:
+        table.add_row(name, *(as_written(_cell(row[name])) for row in rows))
     return table
 
 

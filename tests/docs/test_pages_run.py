@@ -26,6 +26,7 @@ ELSEWHERE = {"docs/qlib-backtest.md"}
 """Run by a test of its own, on bins that it makes."""
 BLOCK = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 WHY_NOT = {
+    "a-column": "a feature asks for its column in the tables, which the reader adds next",
     "a-model": "needs the bytes of a trained model; tests/models reads one so",
     "a-snapshot": "needs rows of a pool; tests/features/test_online.py feeds them so",
     "bins": "needs exported bins; tests/bins opens some with QLib",
