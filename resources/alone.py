@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from pipeline.errors import ServiceError, UsageError
+from resources import backups
 from resources.locks import FileLock
 from resources.postgres import Databases, postgres
 from resources.roster import Roster
@@ -59,10 +60,10 @@ def alone(settings: Settings) -> Iterator[Databases]:
 
 @contextmanager
 def beside(settings: Settings) -> Iterator[None]:
-    """Work in the data folder beside others, none of whom is `alone` meanwhile.
+    """Work in the data folder beside others, none of whom is `alone` meanwhile; what a restore left half is refused.
 
     Raises:
-        ServiceError: somebody is.
+        ServiceError: somebody is, or one was cut short.
     """
     lock = FileLock(settings.data_dir / _WORK)
     try:
@@ -70,6 +71,7 @@ def beside(settings: Settings) -> Iterator[None]:
             raise ServiceError(
                 f"{str(settings.data_dir)!r} is just migrated, copied or restored: wait until that is done"
             )
+        backups.require_whole(backups.folder_of(settings))
         yield
     finally:
         lock.close()

@@ -23,6 +23,7 @@ from pipeline.lake import Lake, fsync
 from pipeline.lake import backup as tables
 from pipeline.tables import TABLES
 from resources.postgres import Databases
+from resources.settings import Settings
 
 _TOLD: Final = "backup.json"
 _FINISHED: Final = "finished"
@@ -43,6 +44,11 @@ class Backup:
     target: str
     tables: Mapping[str, int | None]
     databases: Mapping[str, str]
+
+
+def folder_of(settings: Settings) -> Path:
+    """The folder of all backups."""
+    return settings.data_dir / "backups"
 
 
 def make(

@@ -124,7 +124,7 @@ def run(
 
 def backups_of(settings: Settings) -> Path:
     """The folder of all backups."""
-    return settings.data_dir / "backups"
+    return backups.folder_of(settings)
 
 
 def _rewrite(lake: Lake, tables: Sequence[migrate.TablePlan], said: Callable[[str], None]) -> None:

@@ -90,8 +90,11 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @lake.command("compact")
 def compact_command(tables: _NAMES = None, data_dir: DataDir = None) -> None:
     """Merge small files, so that reading opens few. The rows stay as they are, and everybody may go on working."""
-    found = lake_of(settings_of(data_dir))
-    with progress() as bars:
+    from resources.alone import beside
+
+    settings = settings_of(data_dir)
+    found = lake_of(settings)
+    with beside(settings), progress() as bars:
         for target in _chosen(tables):
             bar = bars.add_task(target.name, total=1.0)
             found.compact(target, progress=lambda share, bar=bar: bars.update(bar, completed=share))  # type: ignore[misc]
@@ -110,10 +113,12 @@ def vacuum_command(
     """Delete files that no version needs which is still in use. Versions that training sets were read from stay."""
     from pipeline.calendars import SystemClock
     from pipeline.retention import pinned_versions
+    from resources.alone import beside
 
-    found, now = lake_of(settings_of(data_dir)), SystemClock().now()
+    settings = settings_of(data_dir)
+    found, now = lake_of(settings), SystemClock().now()
     n_files = n_bytes = 0
-    with progress() as bars:
+    with beside(settings), progress() as bars:
         for target in bars.track(_chosen(tables), description="vacuum"):
             kept, retention = pinned_versions(found, target), timedelta(hours=retention_hours)
             with_sizes = found.vacuum(target, now=now, retention=retention, keep_versions=kept, is_dry=True)

@@ -3,8 +3,8 @@
 Belongs here: what a verb promises (atomic, idempotent, one writer at a time, durable) and the one path every commit
 takes: take the table's lock, open the newest version, plan the change against it, commit as the one after it, bring the
 files to the disk. Readers take no lock: a version, once opened, does not change.
-Stays out: what a frame must be (`rows`), what a verb changes (`plans`), the log's format (`log`), where files lie
-(`folder`, `bucket`).
+Stays out: what a frame must be (`rows`), what a verb changes (`plans`), how one change becomes a durable commit
+(`commits`), the log's format (`log`), where files lie (`folder`, `bucket`).
 """
 
 import os
@@ -23,7 +23,7 @@ from deltalake.exceptions import CommitFailedError
 
 from pipeline.calendars import Span, require_utc
 from pipeline.errors import CommitConflictError, StorageError, UsageError
-from pipeline.lake import delta, disk, files, log, plans, shapes, upkeep
+from pipeline.lake import commits, delta, disk, files, log, plans, shapes, upkeep
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.folder import Folder
 from pipeline.lake.place import Lying, Place
@@ -328,12 +328,6 @@ class Lake:
         with disk.reporting(f"{verb} {table.name!r}"), self._place(table).writing():
             yield
 
-    def _created(self, table: Table) -> DeltaTable:
-        """Commit the empty table first: from then on, data files without a log are a loss and not a leftover."""
-        made = delta.create(table, self._place(table))
-        self._place(table).begun()
-        return made
-
     def _attempt(self, table: Table, plan: _Plan, *, is_empty: bool, is_old: bool) -> Commit:
         """Change the newest version, again if another writer came between."""
         place = self._place(table)
@@ -344,51 +338,21 @@ class Lake:
                 found = self._open(table)
                 if found is None and is_empty:
                     return Commit(None, 0)
-                found = found or self._created(table)
+                found = found or commits.created(table, place)
                 before = found.version()
                 change = plan(self._listing(table, found, is_old=is_old))
                 if change is not None:
-                    self._carry_out(table, found, change)
+                    commits.carry_out(table, place, found, change)
             except CommitFailedError:
                 time.sleep(min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S) * (0.5 + dice.random()))
                 continue
-            self._seal(table, found, before)
+            commits.seal(place, found, before)
             self._opened.remember(place, found)
             return Commit(found.version(), 0 if change is None else change.n_rows)
         raise CommitConflictError(
             f"could not write to {table.name!r}: another writer changed it during each of {place.attempts} attempts; "
             "find the writer that does not go through the lake, or try again later"
         )
-
-    def _carry_out(self, table: Table, found: DeltaTable, change: plans.Change) -> None:
-        """Write the change's files and commit it.
-
-        Files of a commit that failed stay: where a store's answer was lost, it may have been made. A vacuum takes them.
-        """
-        place, version, is_new = self._place(table), found.version() + 1, not change.is_moved
-        ending = place.ending()
-        added = [
-            action
-            for number, rows in enumerate(change.added)
-            for action in files.write(
-                table, place, rows, f"part-{version:020d}-{number:05d}{ending}.zstd.parquet", is_new=is_new
-            )
-        ]
-        at_ms = place.stamp_ms()
-        gone = () if change.removed is None else change.removed.iter_rows(named=True)
-        removed = [files.removal(file, table, at_ms, is_gone=is_new) for file in gone]
-        if change.is_reshaped:
-            delta.reshape(found, table, [*added])
-        else:
-            delta.commit(found, [*added, *removed], change.is_moved)
-
-    def _seal(self, table: Table, found: DeltaTable, before: int) -> None:
-        """Bring every commit that is not known to be on the disk there, and a checkpoint where one is due."""
-        place, version = self._place(table), found.version()
-        place.settle(before, version)
-        if version // log.CHECKPOINT_EVERY > before // log.CHECKPOINT_EVERY:
-            found.create_checkpoint()
-            place.settle_checkpoint(version)
 
 
 def _noting(change: plans.Change | None, removed: set[str]) -> plans.Change | None:

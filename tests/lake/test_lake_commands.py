@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.lake import lake as commands
-from pipeline.errors import UsageError
+from pipeline.errors import ServiceError, UsageError
 from pipeline.lake import Lake
 from pipeline.tables import ANSWERS, POOLS, TRAINING_SETS
+from resources.locks import FileLock
 from tests.builders import valid_frame
 
 Run = Callable[..., str]
@@ -35,6 +36,22 @@ def lake(tmp_path: Path) -> Lake:
     for first in range(3):
         lake.append(POOLS, valid_frame(POOLS, n_rows=3 * (first + 1)))
     return lake
+
+
+@pytest.mark.parametrize("command", ["compact", "vacuum"])
+def test_what_changes_files_does_not_work_beside_a_restore_or_on_what_one_left_half(
+    run: Run, lake: Lake, tmp_path: Path, command: str
+) -> None:
+    lock = FileLock(tmp_path / "work.lock")
+    assert lock.try_acquire("exclusive")
+    with pytest.raises(ServiceError, match="just migrated, copied or restored"):
+        run(command)
+    lock.close()
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / "restoring").write_text("20260101T000000Z")
+    with pytest.raises(ServiceError, match="run `poolcast restore 20260101T000000Z`"):
+        run(command)
+    assert lake.version(POOLS) == 3
 
 
 def test_the_status_names_rows_files_and_what_there_is_to_merge(run: Run, lake: Lake) -> None:

@@ -20,7 +20,7 @@ from pipeline.lake.backup import copy, restore
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.migrate import plan
 
-ROUNDS = 6
+ROUNDS = 3
 SCRIPT = Path(__file__).with_name("lake_migrator.py")
 PROJECT = Path(__file__).parents[2]
 
