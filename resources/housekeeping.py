@@ -68,13 +68,24 @@ class Heartbeats:
         return time.monotonic() - self._complete_at < self._silent_seconds
 
 
-def has_code_server(roster: Roster, name: str) -> bool:
+class CodeServer:
     """A check of a server that loads our code in a process of its own: false when it has lost that process.
 
     Dagster's webserver goes on without: its pages come, and nothing can be launched until somebody reloads the code.
+    One that never had it is left alone: the code does not load, and the pages say why.
     """
-    pid = roster.pid(name)
-    return pid is not None and any(map(_serves_code, family([pid], is_own_session_only=True)))
+
+    def __init__(self, roster: Roster, name: str) -> None:
+        self._roster, self._name = roster, name
+        self._had: int | None = None
+
+    def __call__(self) -> bool:
+        """Look once."""
+        pid = self._roster.pid(self._name)
+        has = pid is not None and any(map(_serves_code, family([pid], is_own_session_only=True)))
+        if has:
+            self._had = pid
+        return has or self._had != pid
 
 
 def caretaker(
@@ -94,7 +105,7 @@ def caretaker(
         elif service.name == DAEMON:
             checks[service.name] = Heartbeats(instance, is_database_there)
     if _loads_code_itself(settings):
-        checks[WEBSERVER] = partial(_both, checks[WEBSERVER], partial(has_code_server, roster, WEBSERVER))
+        checks[WEBSERVER] = partial(_both, checks[WEBSERVER], CodeServer(roster, WEBSERVER))
 
     def look_for_orphans() -> None:
         if is_database_there():

@@ -58,9 +58,10 @@ def up(settings: Settings, console: Console, patience: Patience | None = None) -
         with postgres(settings) as databases, ExitStack() as running:
             if stop:
                 return 0
-            require_migrated(settings, databases)
-            instance = running.enter_context(dagster_instance(settings, databases, settings.mlflow_url))
-            orphans = fail_orphans(instance, is_embedded=databases.is_embedded, has_launcher=False)
+            with _failures_in_words(databases):
+                require_migrated(settings, databases)
+                instance = running.enter_context(dagster_instance(settings, databases, settings.mlflow_url))
+                orphans = fail_orphans(instance, is_embedded=databases.is_embedded, has_launcher=False)
             if orphans:
                 say(console, f"Ended {len(orphans)} run(s) whose process is gone.")
             everything = _Everything(settings, databases, roster, instance, console, patience or Patience())
@@ -217,6 +218,18 @@ def _announce(settings: Settings, console: Console) -> None:
     say(console, f"Dagster  {settings.dagster_url}")
     say(console, f"MLflow   {settings.mlflow_url}")
     say(console, f"Output in {settings.logs}. Ctrl-C stops everything.")
+
+
+@contextmanager
+def _failures_in_words(databases: Databases) -> Iterator[None]:
+    """A database that fails while its state is opened (the disk is full) is said in its own words."""
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        said = " ".join(str(getattr(error, "orig", None) or error).split())
+        server = databases.server
+        words = "" if server is None else f". The end of {str(server.log)!r}:\n{tail(server.log, 5)}"
+        raise ServiceError(f"Dagster's state could not be opened: {said}{words}") from error
 
 
 @contextmanager

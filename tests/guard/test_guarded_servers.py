@@ -93,6 +93,19 @@ def test_a_websocket_of_our_own_page_or_of_a_program_is_let_in(dagster_server: G
         assert dagster_server.send(head).status == 101
     head = "\n".join(("GET /graphql HTTP/1.1", "Host: evil.example:PORT", *UPGRADE))
     assert dagster_server.send(head).status == 403
+    for site in ("cross-site", "same-site", "none"):
+        head = "\n".join(("GET /graphql HTTP/1.1", "Host: 127.0.0.1:PORT", *UPGRADE, f"Sec-Fetch-Site: {site}"))
+        assert dagster_server.send(head).status == 403
+
+
+@pytest.mark.parametrize("start", ["/", "/static/", "/static-files/", "/logs/", "/get-artifact?path="])
+def test_no_path_leads_out_of_what_is_served(dagster_server: Guarded, mlflow_server: Guarded, start: str) -> None:
+    up = ("../", "..%2f", "%2e%2e/", "..%5c", "..%252f", "....//", "%c0%ae%c0%ae/")
+    for server in (dagster_server, mlflow_server):
+        for path in (f"{start}{step * 12}etc/passwd" for step in up):
+            answer = server.ask(f"GET {path}")
+            assert answer.status
+            assert b"root:" not in answer.body, path
 
 
 @pytest.mark.parametrize(
@@ -122,6 +135,11 @@ def test_a_forged_name_is_refused_by_every_server(
         "GET /server_info%00 HTTP/1.1\nHost: 127.0.0.1:PORT",
         "GET /server_info%0d%0aX:%201 HTTP/1.1\nHost: 127.0.0.1:PORT",
         "TRACE / HTTP/1.1\nHost: 127.0.0.1:PORT",
+        "CONNECT 127.0.0.1:22 HTTP/1.1\nHost: 127.0.0.1:PORT",
+        "PRI * HTTP/2.0\nHost: 127.0.0.1:PORT",
+        "GET /server_info HTTP/1.1\nHost: [::1%25lo]:PORT",
+        "POST /graphql HTTP/1.1\nHost: 127.0.0.1:PORT\nContent-Type: text/plain\nTransfer-Encoding: chunked"
+        "\nTrailer: Content-Type",
         "POST /graphql HTTP/1.1\nHost: 127.0.0.1:PORT\nContent-Length: 4\nTransfer-Encoding: chunked",
         "POST /graphql HTTP/1.1\nHost: 127.0.0.1:PORT\nContent-Length: 4\nContent-Length: 40",
         "POST /graphql HTTP/1.1\nHost: 127.0.0.1:PORT\nTransfer-Encoding: chunked\nTransfer-Encoding: identity",

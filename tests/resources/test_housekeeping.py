@@ -11,7 +11,7 @@ import psutil
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
-from resources.housekeeping import Heartbeats, has_code_server
+from resources.housekeeping import CodeServer, Heartbeats
 from resources.processes import end
 from resources.roster import Roster
 from tests.resources.running_up import wait_for
@@ -55,15 +55,16 @@ def test_a_server_that_lost_the_process_with_our_code_is_not_well(tmp_path: Path
     with_code, without = serving("loads code", tmp_path), serving("serves others", tmp_path)
     roster.add("with", with_code.pid)
     roster.add("without", without.pid)
-    assert has_code_server(roster, "with")
-    assert not has_code_server(roster, "without")
-    assert not has_code_server(roster, "never started")
+    is_well = CodeServer(roster, "with")
+    assert is_well()
+    assert CodeServer(roster, "without")(), "code that does not load is no reason to end who says so"
+    assert not CodeServer(roster, "never started")()
     for child in psutil.Process(with_code.pid).children():
         child.kill()
-    wait_for(lambda: not has_code_server(roster, "with"), 10)
+    wait_for(lambda: not is_well(), 10)
     fresh = serving("loads code", tmp_path)
     roster.add("with", fresh.pid)
-    assert has_code_server(roster, "with"), "another process has another code server"
+    assert is_well(), "another process has another code server"
     end([with_code.pid, without.pid, fresh.pid], 10)
     for process in (with_code, without, fresh):
         process.communicate()

@@ -4,7 +4,11 @@ import socket
 import urllib.request
 
 import pytest
+import sqlalchemy as sa
 
+from pipeline.errors import ServiceError
+from resources.postgres import Databases
+from resources.services import _failures_in_words, _stop_signals
 from tests.resources.running_up import Up, hour, wait_for
 
 
@@ -46,6 +50,25 @@ def test_after_a_crash_of_everything_orphans_are_failed_and_everything_that_was_
     assert up.process.returncode == 0, said
     assert said.endswith("Stopped.\n")
     assert up.processes() == []
+
+
+@pytest.mark.parametrize("is_meant", [True, False])
+def test_a_terminal_that_closes_stops_up_unless_it_was_started_by_nohup(is_meant: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL if is_meant else signal.SIG_IGN)
+    try:
+        with _stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop == ([signal.SIGHUP] if is_meant else [])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_database_that_fails_while_its_state_is_opened_is_told_in_its_own_words() -> None:
+    url = "postgresql://me:secret@127.0.0.1:1/state"
+    with pytest.raises(ServiceError, match=r"could not be opened: .*refused") as raised:  # noqa: SIM117 - one each
+        with _failures_in_words(Databases(url, url, is_embedded=False)):
+            sa.create_engine(url).connect()
+    assert "secret" not in str(raised.value)
 
 
 def test_a_taken_port_is_named_with_its_holder_before_anything_is_started(up: Up) -> None:
