@@ -106,7 +106,8 @@ def test_everything_has_its_line_and_what_is_wrong_needs_attention(tmp_path: Pat
     assert told["drift"][0]["features"][0] == ["volume_h1_usd", 0.31]
     assert told["models"][0]["champion"] == 1
     assert told["tables"][0]["table"] == "answers"
-    assert 0.9 < told["tables"][0]["age_hours"] < 1.2
+    since = (datetime.now(UTC) - old) / timedelta(hours=1)
+    assert told["tables"][0]["age_hours"] == pytest.approx(since, abs=0.1)
 
 
 def test_a_table_that_cannot_be_read_and_a_broken_ledger_are_lines_and_no_end(tmp_path: Path) -> None:
