@@ -55,6 +55,7 @@ def up(settings: Settings, console: Console, patience: Patience | None = None) -
         _end_leftovers(roster, console)
         check_reach(settings)
         _check_ports(settings)
+        say(console, "Starting PostgreSQL, MLflow and Dagster; this takes up to a minute.")
         with postgres(settings) as databases, ExitStack() as running:
             if stop:
                 return 0
@@ -243,7 +244,7 @@ def _sole_holder(settings: Settings) -> Iterator[Roster]:
         if not lock.try_acquire("exclusive"):
             raise ServiceError(
                 f"another `poolcast up` runs on {str(settings.data_dir)!r} ({roster.holder()}): "
-                "stop it, or choose another folder with --data-dir"
+                "stop it, or choose another folder with --data-dir or POOLCAST_DATA_DIR"
             )
         yield roster
     finally:

@@ -41,7 +41,10 @@ def read_pairs(path: Path, *, is_timed: bool = True) -> tuple[pl.DataFrame, str 
     try:
         told = pl.scan_parquet(path, glob=False)
         wanted = (EXPERIMENT, *(name for name in PAIRS if is_timed or name != MATURED_AT), *_CORRECT)
-        found = [name for name in wanted if name in told.collect_schema()]
+        held = told.collect_schema().names()
+        found = [name for name in wanted if name in held]
+        if lacking := [name for name in ("pool", *LOSSES) if name not in held]:
+            raise InputError(f"{str(path)!r} has no columns {lacking!r}, found {held!r}: give a file of paired losses")
         pairs = _named(told.select(found).collect())
         return _in_utc(pairs) if MATURED_AT in found else (pairs, None)
     except pl.exceptions.PolarsError as error:

@@ -7,10 +7,11 @@ Belongs here: reading what the picture is made from, and showing it. Stays out: 
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 _READERS = 8
 
 
-def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+ExpectUp = Annotated[bool, typer.Option("--expect-up", help="`poolcast up` must run: else that needs attention.")]
+
+
+def status(data_dir: DataDir = None, expect_up: ExpectUp = False, as_json: AsJson = False) -> None:
     """Show the health of everything on one screen: stages, models, drift, quality, runs and schedules, last alerts.
 
     Nothing is started for it: where PostgreSQL does not run, runs and schedules are left out.
@@ -41,10 +45,16 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """
     from pipeline.calendars import SystemClock
 
-    if data_dir is not None and _is_absent(data_dir):
-        # Else a mistyped folder would be an installation that is new and well, for ever.
-        raise UsageError(f"there is no data folder {str(data_dir)!r}: name the one that poolcast writes to")
-    found = picture_of(settings_of(data_dir), SystemClock().now())
+    settings = settings_of(data_dir)
+    if _is_absent(settings.data_dir):
+        # Else a mistyped folder, or another working directory, would be an installation that is new and well, for ever.
+        raise UsageError(
+            f"there is no data folder {str(settings.data_dir)!r}: name the one that poolcast writes to with --data-dir "
+            "or POOLCAST_DATA_DIR; `make demo` makes one"
+        )
+    found = picture_of(settings, SystemClock().now())
+    if expect_up and not found.parts.is_up:
+        found = replace(found, attention=("`poolcast up` does not run: start it", *found.attention))
     if as_json:
         print_strictly(_plain(asdict(found)))
     else:
@@ -201,7 +211,9 @@ def _show(found: "Picture") -> None:
         out.print(shown)
     for need in found.attention:
         out.print(Text("Needs attention: ", style="bold red") + as_written(need))
-    if not found.attention:
+    if not found.attention and found.runs.problem:
+        out.print("Nothing that was looked at needs attention; runs and schedules were not.", style="yellow")
+    elif not found.attention:
         out.print("All is well.", style="green")
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.errors import ServiceError
 from pipeline.monitoring.status import RunsHealth, runs_health
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def seen_runs(settings: "Settings", now: datetime) -> RunsHealth:
             sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
             for url in urls
         ]
-    except (sa.exc.ArgumentError, ImportError, ValueError):  # what it holds may be a secret
-        return RunsHealth(problem="POOLCAST_POSTGRES_URL is no address of PostgreSQL", is_silent=True)
+    except ServiceError as error:
+        return RunsHealth(problem=str(error), is_silent=True)
     said = "PostgreSQL does not run; `poolcast up` starts it"
     for engine in engines:
         try:
@@ -79,10 +80,10 @@ def _name_if_on(body: str) -> str | None:
 
 def _running(settings: "Settings") -> list[str]:
     """Where a server runs already, the URL of Dagster's database, and then of its schema in another one."""
-    from sqlalchemy.engine import make_url
-
     if settings.postgres_url is not None:
-        server = make_url(settings.postgres_url.replace("postgres://", "postgresql://", 1))
+        from resources.postgres import server_url  # what the address holds may be a secret: read in one place
+
+        server = server_url(settings.postgres_url)
         within = server.update_query_dict({"options": f"-csearch_path={_DATABASE}"})
         return [url.render_as_string(hide_password=False) for url in (server.set(database=_DATABASE), within)]
     import psutil

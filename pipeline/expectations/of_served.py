@@ -3,6 +3,7 @@
 Belongs here: rules of one table each. Stays out: rules that follow from a spec for every table (`meaning`).
 """
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -49,6 +50,11 @@ def _few_pools() -> Rule:
     return ordered("n_pools", "n_rows")
 
 
+def _of_its_time(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """What a judged prediction says of its outcome is history: thresholds that changed since make a warning."""
+    return tuple(replace(rule, severity="warning") if "outcome" in rule.columns else rule for rule in rules)
+
+
 def served(bands: OutcomeBands) -> dict[str, tuple[Rule, ...]]:
     """The rules of each table, by its name."""
     return {
@@ -90,6 +96,6 @@ def served(bands: OutcomeBands) -> dict[str, tuple[Rule, ...]]:
             ),
             known_after_its_end(),
             _loss(),
-            *outcome_rules(bands),
+            *_of_its_time(outcome_rules(bands)),
         ),
     }

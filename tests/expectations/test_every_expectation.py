@@ -1,5 +1,6 @@
 """Each expectation of each table is broken once, on purpose, and is told; the quarantine judges by the same rules."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -12,7 +13,7 @@ from pipeline.expectations.suites import suite_for
 from pipeline.expectations.triage import row_rules, triage
 from pipeline.expectations.verdict import validate
 from pipeline.labels.spec import LabelsSpec
-from pipeline.tables import COLLECTIONS, DEPLOYMENTS, RESERVES, TABLES, TRADES, Table
+from pipeline.tables import COLLECTIONS, DEPLOYMENTS, PREDICTION_OUTCOMES, RESERVES, TABLES, TRADES, Table
 from tests.builders import START, valid_frame
 from tests.expectations.broken_rows import broken_frame, planted
 
@@ -116,6 +117,18 @@ def test_labels_are_held_to_the_bands_that_are_handed_in() -> None:
     bands = OutcomeBands.of(LabelsSpec(stable_pct=15.0))
     broken = {rule.words for rule in broken_rules(frame, rules_of(TABLES["labels"], bands))}
     assert "RISE means return_end_pct from 15 to 30" in broken
+
+
+def test_what_was_judged_by_thresholds_of_before_is_warned_of_and_stops_nothing() -> None:
+    """Labels are computed again when their thresholds change; what a prediction was judged by is history."""
+    judged = valid_frame(PREDICTION_OUTCOMES, n_rows=4).filter(pl.col("outcome").is_not_null())
+    fallen = judged.with_columns(
+        outcome=pl.lit("DECLINE"), return_trough_pct=-70.0, return_end_pct=-65.0, return_peak_pct=0.0
+    )
+    assert validate(PREDICTION_OUTCOMES, fallen).is_passed
+    verdict = validate(PREDICTION_OUTCOMES, fallen, bands=replace(BANDS, rug_price_pct=-60.0))
+    assert [(f.expectation, f.severity) for f in verdict.failures] == [("what fell more than 60 % is a RUG", "warning")]
+    assert not verdict.is_blocked
 
 
 @BY_NAME

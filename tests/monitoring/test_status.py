@@ -67,6 +67,25 @@ def test_a_new_installation_is_well_and_says_what_to_do(tmp_path: Path) -> None:
     assert (status, told["attention"], told["tables"]) == (0, [], [])
 
 
+def test_another_working_directory_is_no_new_installation_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POOLCAST_DATA_DIR", raising=False)
+    with pytest.raises(UsageError, match="there is no data folder"):
+        CliRunner().invoke(app, ["status"], catch_exceptions=False)
+
+
+def test_what_was_not_looked_at_is_not_said_to_be_well_and_who_expects_up_is_told(tmp_path: Path) -> None:
+    status, text = asked(tmp_path)
+    assert status == 0
+    assert "All is well" not in text
+    assert "Nothing that was looked at needs attention; runs and schedules were not." in " ".join(text.split())
+    told = CliRunner().invoke(app, ["status", "--data-dir", str(tmp_path), "--expect-up"])
+    assert told.exit_code == 1
+    assert "Needs attention: `poolcast up` does not run" in told.output
+
+
 def test_a_mistyped_folder_is_no_new_installation(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no data folder"):
         CliRunner().invoke(app, ["status", "--data-dir", str(tmp_path / "dtaa")], catch_exceptions=False)
@@ -232,14 +251,22 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: 
     assert found.is_silent
 
 
-@pytest.mark.parametrize("url", ["garbage:topsecret@@", "mysql://u:topsecret@h/x", "postgresql://u:topsecret@h:port/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "garbage:topsecret@@",
+        "mysql://u:topsecret@h/x",
+        "postgresql://u:topsecret@h:port/x",
+        "postgresql://u:p@topsecret@h/x",
+    ],
+)
 def test_what_is_no_address_of_a_database_needs_attention_and_is_not_shown(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POOLCAST_POSTGRES_URL", url)
     status, text = asked(tmp_path)
     assert status == 1
-    assert "Needs attention: runs and schedules are unknown: POOLCAST_POSTGRES_URL is no" in " ".join(text.split())
+    assert "Needs attention: runs and schedules are unknown: POOLCAST_POSTGRES_URL " in " ".join(text.split())
     assert "topsecret" not in text
 
 

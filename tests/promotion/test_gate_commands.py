@@ -112,7 +112,7 @@ def test_errors_come_without_a_traceback_and_with_a_status(tmp_path):
     command = [sys.executable, "-m", "pipeline.cli", "gate", "sequential", str(tmp_path / "pairs.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "poolcast: read pairs: no columns ['pool']" in " ".join(done.stderr.split())
+    assert "has no columns ['pool'], found [" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
