@@ -89,7 +89,7 @@ def _tell(message: str) -> None:
     """An error on the screen, line by line; what a file put into it is not interpreted by the terminal."""
     told = Text("\n").join(as_written(line) for line in message.split("\n"))
     told.stylize("red")
-    err.print(told)
+    err.print(told, soft_wrap=True)  # a log or a pipe gets each line whole
 
 
 @app.command()
@@ -176,6 +176,7 @@ def show_report(report: dict[str, Any], path: Path) -> None:
         f"{report['wall_seconds']:.0f} s, {report['peak_rss_bytes'] / 2**30:.2f} GiB at most. Report: {path}",
         markup=False,
     )
+    out.print("To look at all of it in the browser: make up", markup=False)
 
 
 def _show_returns(told: dict[str, Any]) -> None:

@@ -187,8 +187,10 @@ def parquet_writer(source: Path, target: Path) -> Iterator[Callable[[pl.DataFram
 
     Raises:
         InputError: there was nothing to write, or what was read cannot be computed with.
-        UsageError: it is the file that is read.
+        UsageError: it is the file that is read, or there is no such folder.
     """
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {str(target.parent)!r} to write {target.name!r} into: make it first")
     if target.exists() and target.samefile(source):
         raise UsageError(f"{str(target)!r} is the file that is read: write to another")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")

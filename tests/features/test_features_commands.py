@@ -176,6 +176,13 @@ def test_the_file_that_is_read_is_not_written_over(tmp_path):
     assert (tmp_path / "in.parquet").read_bytes() == before
 
 
+def test_a_folder_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    bars().write_parquet(tmp_path / "bars.parquet")
+    refused = run("compute", tmp_path / "bars.parquet", "-o", tmp_path / "nowhere" / "out.parquet").exception
+    assert isinstance(refused, UsageError)
+    assert f"there is no folder {str(tmp_path / 'nowhere')!r}" in str(refused)
+
+
 def test_the_file_that_is_named_is_read_and_no_other(tmp_path):
     bars(1).with_columns(symbol=pl.lit("right")).write_parquet(tmp_path / "data[1].parquet")
     bars(1).with_columns(symbol=pl.lit("wrong")).write_parquet(tmp_path / "data1.parquet")
