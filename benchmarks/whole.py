@@ -33,7 +33,7 @@ HEAD = """# How fast it is
 Made by `make bench` (`benchmarks/whole.py`), which writes this page. Both sides of a ratio are measured in one process,
 one after the other, so that a busy machine slows both. Seconds are those of one machine at one moment.
 
-![Ratios, where the demo's time goes, and the cycle after days of history](images/benchmarks.png)
+![Ratios, and where the time goes](images/benchmarks.png)
 """
 
 
@@ -215,7 +215,8 @@ def picture(figures: list[Figure], path: Path) -> None:
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(13, 4), layout="constrained")
-    left, middle, right = drawing.subplots(1, 3)
+    cycles = [one for one in figures if one.part == "cycle"]
+    left, middle, *rest = drawing.subplots(1, 3 if cycles else 2)
     ratios = [one for one in figures if one.ratio and one.part != "cycle"]
     bars = left.barh([f"{one.what}\nbeside {one.beside}" for one in ratios], [one.ratio or 0 for one in ratios])
     left.bar_label(bars, fmt="%.0f", padding=3)
@@ -224,10 +225,12 @@ def picture(figures: list[Figure], path: Path) -> None:
     middle.barh([one.what for one in spent], [one.seconds for one in spent])
     middle.set(title="Where the demo's time goes", xlabel="seconds")
     middle.invert_yaxis()
-    cycles = [one for one in figures if one.part == "cycle"]
-    right.plot(DAYS[: len(cycles)], [one.seconds for one in cycles], marker="o")
-    right.set(title="A five-minute cycle, the lake's part", xlabel="days of history", ylabel="seconds", ylim=(0, None))
-    for axes in (left, middle, right):
+    for right in rest:
+        right.plot(DAYS[: len(cycles)], [one.seconds for one in cycles], marker="o")
+        right.set(
+            title="A five-minute cycle, the lake's part", xlabel="days of history", ylabel="seconds", ylim=(0, None)
+        )
+    for axes in (left, middle, *rest):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     drawing.savefig(path, dpi=110)
