@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
+from pipeline.expectations.rule import holds
 from pipeline.expectations.suites import load_great_expectations, suite_for
 from pipeline.expectations.triage import triage
 from pipeline.expectations.verdict import _asked_of, _batch, _results, validate
@@ -27,9 +28,7 @@ def plain(table: Table, frame: pl.DataFrame) -> int:
     """The same suite, asked of every row by Great Expectations over pandas; how much is broken."""
     asked = _asked_of(suite_for(table), "rows")
     rules = (*rules_of(table), *frame_rules(table))
-    whole = frame.with_columns(
-        is_key_unique(table, frame), *(rule.holds.fill_null(value=True).alias(rule.words) for rule in rules)
-    )
+    whole = frame.with_columns(is_key_unique(table, frame), *(holds(rule).alias(rule.words) for rule in rules))
     return len(list(_results(asked, _batch(whole, asked))))
 
 

@@ -77,9 +77,6 @@ def sequential_record(verdict: SequentialVerdict) -> dict[str, Any]:
 
 def offline_answers(pairs: pl.DataFrame, spec: PromotionSpec) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The offline comparison of each experiment as plain values; without `correct_*` columns there is no McNemar."""
-    needed = [name for name in ("pool", *LOSSES) if name not in pairs.columns]
-    if needed:
-        raise InputError(f"read pairs: no columns {needed!r} among {pairs.columns!r}")
     if pairs.is_empty():
         raise InputError("read pairs: there is no row, so there is nothing to judge")
     nulls = {name: n for name in pairs.columns if name != MATURED_AT and (n := pairs[name].null_count())}

@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.expectations.bands import BANDS, OutcomeBands
 from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
+from pipeline.expectations.rule import holds
 from pipeline.expectations.suites import ephemeral_context, load_great_expectations, schema_rows, suite_for
 from pipeline.tables import Table
 
@@ -85,7 +86,7 @@ def _judge(context: Any, table: Table, frame: pl.DataFrame, bands: OutcomeBands)
     judged = frame.select(
         *without_text(table, frame),
         is_key_unique(table, frame),
-        *(rule.holds.fill_null(value=True).alias(rule.words)
+        *(holds(rule).alias(rule.words)
           for rule in (*rules_of(table, bands), *frame_rules(table, bands))),
     )  # fmt: skip
     batches = {"columns": pd.DataFrame(schema_rows(table, frame.schema)), "rows": judged.to_pandas()}

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -16,9 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 from bucket_writer import unlocked
 from deltalake import DeltaTable
-from lake_tables import NOTES, READINGS, hours, notes, ordered, readings
+from lake_tables import NOTES, READINGS, hours, ordered, readings
 from lake_writer import ROWS
-from test_lake_kill import Killer, check_appends, check_replacements, check_upserts
+from test_lake_kill import Killer, check_appends, kill_writers
+from test_lake_processes import write as write_to
 
 from pipeline.lake import Commit, delta
 from pipeline.lake.bucket import Bucket
@@ -57,14 +57,8 @@ def test_the_store_writes_an_object_once_however_many_try(object_store: Store, b
 
 
 def write(bucket: Bucket, writer: int) -> int:
-    """Append overlapping batches, replace an hour of one's own, upsert shared notes; gives the rows appended."""
-    lake, n_rows = unlocked(bucket), 0
-    for batch in range(BATCHES):
-        n_rows += lake.append(READINGS, readings(range(batch * 10, batch * 10 + 15 + writer))).n_rows
-        own = readings(range(1440 + 60 * writer, 1500 + 60 * writer), pool="own", n_trades=batch)
-        lake.replace(READINGS, own, hours(24 + writer, 25 + writer))
-        lake.upsert(NOTES, notes(("shared", "x", "same"), ("shared", f"{writer}-{batch}", None)))
-    return n_rows
+    """What writers to a folder write, into a bucket and without a lock; gives the rows appended."""
+    return write_to(unlocked(bucket), writer, BATCHES)
 
 
 @pytest.mark.slow
@@ -160,19 +154,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(object_store: Store, b
 @pytest.mark.slow
 def test_writers_killed_at_random_moments_lose_and_double_nothing(bucket: Bucket) -> None:
     lake, killer = unlocked(bucket), Killer(random.Random(20200909))
-    acknowledged: dict[str, set[tuple[int, int]]] = {"append": set(), "replace": set(), "upsert": set()}
-    waiting = deque(start(bucket, writer) for writer in range(2))
-    for writer in range(KILLS):
-        told = killer.kill(waiting.popleft())
-        waiting.append(start(bucket, writer + 2))
-        for verb, batch in told:
-            acknowledged[verb].add((writer, batch))
-        check_appends(lake, acknowledged["append"])
-        check_replacements(lake, max(acknowledged["replace"], default=None))
-        check_upserts(lake, acknowledged["upsert"])
-    for process in waiting:
-        process.kill()
-        process.communicate()
+    acknowledged = kill_writers(lake, killer, lambda writer: start(bucket, writer), n_writers=2, n_kills=KILLS)
     assert acknowledged["append"], "some were killed after a write"
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,14 +87,15 @@ def check_upserts(lake: Lake, acknowledged: set[tuple[int, int]]) -> None:
     assert {f"{writer}-{batch}" for writer, batch in acknowledged} <= set(stored["name"])
 
 
-@pytest.mark.slow
-def test_a_writer_killed_at_many_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    lake, killer = Lake(tmp_path), Killer(random.Random(20200908))
+def kill_writers(
+    lake: Lake, killer: Killer, launch: Callable[[int], subprocess.Popen[str]], *, n_writers: int, n_kills: int
+) -> dict[str, set[tuple[int, int]]]:
+    """Kill one writer after another while others write, look at the lake after each; gives what was acknowledged."""
     acknowledged: dict[str, set[tuple[int, int]]] = {"append": set(), "replace": set(), "upsert": set()}
-    waiting = deque(start(tmp_path, writer) for writer in range(3))
-    for writer in range(KILLS):
+    waiting = deque(launch(writer) for writer in range(n_writers))
+    for writer in range(n_kills):
         told = killer.kill(waiting.popleft())
-        waiting.append(start(tmp_path, writer + 3))
+        waiting.append(launch(writer + n_writers))
         for verb, batch in told:
             acknowledged[verb].add((writer, batch))
         check_appends(lake, acknowledged["append"])
@@ -102,6 +104,13 @@ def test_a_writer_killed_at_many_random_moments_loses_and_doubles_nothing(tmp_pa
     for process in waiting:
         process.kill()
         process.communicate()
+    return acknowledged
+
+
+@pytest.mark.slow
+def test_a_writer_killed_at_many_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    lake, killer = Lake(tmp_path), Killer(random.Random(20200908))
+    acknowledged = kill_writers(lake, killer, lambda writer: start(tmp_path, writer), n_writers=3, n_kills=KILLS)
     assert all(len(done) >= KILLS / 10 for done in acknowledged.values()), "each verb was killed after and before"
     check_what_is_left_is_harmless(lake)
 

@@ -17,10 +17,10 @@ WRITERS = 4
 BATCHES = 6
 
 
-def write(lake: Lake, writer: int) -> int:
+def write(lake: Lake, writer: int, n_batches: int = BATCHES) -> int:
     """Append overlapping batches, replace an hour of one's own and upsert shared notes; gives the rows appended."""
     n_rows = 0
-    for batch in range(BATCHES):
+    for batch in range(n_batches):
         n_rows += lake.append(READINGS, readings(range(batch * 10, batch * 10 + 15 + writer))).n_rows
         own = readings(range(1440 + 60 * writer, 1500 + 60 * writer), pool="own", n_trades=batch)
         lake.replace(READINGS, own, hours(24 + writer, 25 + writer))
