@@ -46,9 +46,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def asking(instance: dg.DagsterInstance, job: str) -> None:
-    """Let a run of the job be under way."""
-    instance.add_run(dg.DagsterRun(job_name=job, run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED))
+def asking(instance: dg.DagsterInstance, job: str, status: str = "STARTED") -> None:
+    """Let a run of the job be under way, or wait."""
+    instance.add_run(dg.DagsterRun(job_name=job, run_id=str(uuid4()), status=dg.DagsterRunStatus(status)))
 
 
 def waiting(setup: CollectorSetup, at: float, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
@@ -83,8 +83,21 @@ def test_nobody_is_sent_after_a_run_that_is_under_way(setup: CollectorSetup, ins
     assert isinstance(waiting(setup, 30, instance), dg.RunRequest)
     asking(instance, "collect")
     assert isinstance(waiting(setup, 30, instance), dg.SkipReason)
-    clock = {"clock": FixedClock(minutes(30))}
-    assert isinstance(every_five_minutes(dg.build_schedule_context(instance=instance, resources=clock)), dg.SkipReason)
+
+
+def test_the_schedule_asks_for_the_next_grid_point_while_the_run_of_the_last_one_still_works(
+    instance: dg.DagsterInstance,
+) -> None:
+    def tick() -> dg.RunRequest | dg.SkipReason:
+        clock = {"clock": FixedClock(minutes(30))}
+        asked = every_five_minutes(dg.build_schedule_context(instance=instance, resources=clock))
+        assert isinstance(asked, dg.RunRequest | dg.SkipReason)
+        return asked
+
+    asking(instance, "collect")
+    assert isinstance(tick(), dg.RunRequest)
+    asking(instance, "collect", "STARTING")
+    assert isinstance(tick(), dg.SkipReason)
 
 
 def behind(lake: Lake, at: float) -> tuple[str, Span] | None:
