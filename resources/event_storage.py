@@ -6,33 +6,24 @@ logs N `ASSET_MATERIALIZATION_PLANNED` events an asset; the stock storage writes
 event, every query and the schema, which are the stock storage's own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqlEventLogStorageTable
-from dagster._serdes import ConfigurableClassData
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 
-from resources.patient_storage import patient, webserver_engine
+from resources.patient_storage import Patient
 from resources.settings import database_patience
 
 
-class BatchingEventLogStorage(PostgresEventLogStorage):
+class BatchingEventLogStorage(Patient, PostgresEventLogStorage):
     """The stock storage, except that the planned materializations of a batch are one insert in one transaction.
 
     It has an effect where `DAGSTER_EVENT_BATCH_SIZE` is above 0; without it Dagster asks for no batches.
     """
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Build the storage from its section of `dagster.yaml` (the stock method names its own class)."""
-        return patient(cls, inst_data, config_value)
-
-    def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Keep a connection, as the stock storage does, and see that it is whole before it is used."""
-        self._engine = webserver_engine(self.postgres_url, statement_timeout, pool_recycle, max_overflow)
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event; in a worker once more where the server went away meanwhile: twice beats never."""
@@ -51,6 +42,24 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             self._store_planned(planned)
         if others:
             super().store_event_batch(others)
+
+    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Plan a check once, however often it is told.
+
+        Of a batch that was half stored when the server went away Dagster stores every event again; a check that was
+        planned twice fails its run when it is evaluated.
+        """
+        planned: Any = event.get_dagster_event().event_specific_data
+        columns = AssetCheckExecutionsTable.c
+        known = sa.select(columns.id).where(
+            columns.asset_key == planned.asset_key.to_string(),
+            columns.check_name == planned.check_name,
+            columns.run_id == event.run_id,
+        )
+        with self.index_connection() as conn:
+            is_known = conn.execute(known.limit(1)).first() is not None
+        if not is_known:
+            super()._store_asset_check_evaluation_planned(event, event_id)
 
     def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
         # One transaction: Dagster repeats a failed batch event by event, which must not find half of it stored.

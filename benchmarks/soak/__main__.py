@@ -88,9 +88,14 @@ class Hand:
             return
         if time.monotonic() < self.hanging_until:
             self.house.send("MLflow", signal.SIGSTOP)
-            return
-        self.house.send("MLflow", signal.SIGCONT)
-        self.hanging_until = None
+        else:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let MLflow go on."""
+        if self.hanging_until is not None:
+            self.house.send("MLflow", signal.SIGCONT)
+            self.hanging_until = None
 
     def kill_everything(self) -> str:
         """Kill every process at once and start again."""
@@ -119,12 +124,18 @@ def soak(folder: Path, hours: float, speed: float) -> Soaked:
         for sensor in ("market_clockwork", "pools_waiting"):
             house.switch(sensor, on=True)
         say(f"everything is switched on, the market is {speed:g} times as fast")
+        # The clockwork counts from its first look, and some of what it asks for first was due before anybody looked.
+        wait_for(lambda: any(run["jobName"] == "collect" for run in house.runs()), 300)
         soaked.began, soaked.real_start = timer.now(), time.time()
-        _live(house, timer, soaked, Hand(house, say), soaked.began + timedelta(hours=hours), say)
+        hand = Hand(house, say)
+        _live(house, timer, soaked, hand, soaked.began + timedelta(hours=hours), say)
+        hand.let_go()
         for sensor in ("market_clockwork", "pools_waiting"):
             house.switch(sensor, on=False)
         soaked.ended = timer.now()
         say("the schedules are switched off")
+        wait_for(lambda: not house.under_way(), 600)
+        house.launch("serve")  # labels that matured after its last turn have outcomes then
         wait_for(lambda: not house.under_way(), 600)
         say("no run is under way")
         soaked.runs = house.runs()
@@ -188,6 +199,7 @@ def main() -> None:
     asked = parser.parse_args()
     if os.environ.get("POOLCAST_DATA_DIR"):
         raise SystemExit("POOLCAST_DATA_DIR is set: a soak keeps its own data; unset it")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, it ends what it started, too
     asked.folder.mkdir(parents=True, exist_ok=True)
     soaked = soak(asked.folder.absolute(), asked.hours, asked.speed)
     (asked.folder / "soaked.json").write_text(json.dumps(soaked.as_json(), indent=1, default=str))

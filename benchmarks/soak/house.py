@@ -27,6 +27,8 @@ START: Final = f"mutation($name: String!) {{ startSensor(sensorSelector: {SELECT
 STATE: Final = f"""query($name: String!) {{ sensorOrError(sensorSelector: {SELECTOR}) {{
   ... on Sensor {{ id sensorState {{ selectorId }} }} }} }}"""
 STOP: Final = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
+LAUNCH: Final = """mutation($job: String!) { launchRun(executionParams: {runConfigData: {}, selector: {
+  repositoryLocationName: "poolcast", repositoryName: "__repository__", jobName: $job}}) { __typename } }"""
 RUNS: Final = """query($before: String) { runsOrError(limit: 500, cursor: $before) { ... on Runs { results {
   runId jobName status creationTime startTime endTime rootRunId tags { key value } } } } }"""
 SLOTS: Final = """{ instance { concurrencyLimits { concurrencyKey activeRunIds claimedSlots { runId } } } }"""
@@ -133,10 +135,17 @@ class House:
     def switch(self, sensor: str, *, on: bool) -> None:
         """Switch a sensor on or off."""
         if on:
-            self.ask(START, name=sensor)
+            told = self.ask(START, name=sensor)["startSensor"]["__typename"]
         else:
-            found = self.ask(STATE, name=sensor)["sensorOrError"]
-            self.ask(STOP, id=found["id"])
+            told = self.ask(STOP, id=self.ask(STATE, name=sensor)["sensorOrError"]["id"])["stopSensor"]["__typename"]
+        if told not in ("Sensor", "StopSensorMutationResult"):
+            raise RuntimeError(f"the sensor {sensor!r} cannot be switched: {told}")
+
+    def launch(self, job: str) -> None:
+        """Ask for a run of a job."""
+        told = self.ask(LAUNCH, job=job)["launchRun"]["__typename"]
+        if told != "LaunchRunSuccess":
+            raise RuntimeError(f"the job {job!r} cannot be launched: {told}")
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run there was, the newest first."""

@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 from dagster._core.storage.event_log import SqlEventLogStorageTable
 
 from resources.event_storage import BatchingEventLogStorage
@@ -113,3 +115,15 @@ def attempts(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[tuple[str, s
     storage = instance.event_log_storage
     found = storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
     return {(partition, run_id) for partition, (run_id, _) in found.items()}
+
+
+def test_a_check_that_is_planned_twice_is_evaluated_once_and_its_run_goes_on(
+    instances: list[dg.DagsterInstance],
+) -> None:
+    ours = instances[1]
+    run = ours.create_run_for_job(job(), run_id="11111111-1111-1111-1111-111111111111", tags=RANGE)
+    planned = ours.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED).records
+    assert len(planned) == 1
+    # As Dagster does after a batch of which a part was stored: one by one, again.
+    ours.event_log_storage.store_event(planned[0].event_log_entry)
+    assert execute_run(InMemoryJob(job()), run, ours, raise_on_error=True).success
