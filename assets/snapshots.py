@@ -12,7 +12,7 @@ from pipeline.lake import Lake
 from pipeline.pools.shelf import Shelf
 from pipeline.provenance import Input, Recipe, code_of
 from pipeline.snapshots.observed import observed_snapshots
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOLS, RAW_POOLS, RESERVES, SNAPSHOTS
 

@@ -26,8 +26,8 @@ from pipeline.labels.spec import LabelsSpec
 from pipeline.pools.candles import candles
 from pipeline.pools.recording import RecordedFrames, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.schedule import interval_of
-from pipeline.snapshots.snapshots import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOL_KEY
 

@@ -23,9 +23,9 @@ from pipeline.bins.spec import BinsSpec
 from pipeline.bins.store import reading
 from pipeline.calendars import EPOCH, Span, ceil
 
-Bars = pl.DataFrame | pl.LazyFrame
+Frame = pl.DataFrame | pl.LazyFrame
 
-__all__ = ["Bars", "Export", "export_all", "fix", "reading", "update"]
+__all__ = ["Export", "export_all", "fix", "reading", "update"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Export:
 
 
 def export_all(
-    bars: Bars,
+    bars: Frame,
     identities: Mapping[str, Identity],
     directory: Path,
     spec: BinsSpec | None = None,
@@ -99,7 +99,7 @@ def export_all(
 
 
 def update(
-    bars: Bars,
+    bars: Frame,
     identities: Mapping[str, Identity],
     directory: Path,
     spec: BinsSpec | None = None,
@@ -137,7 +137,7 @@ def update(
 
 
 def fix(
-    bars: Bars,
+    bars: Frame,
     identities: Mapping[str, Identity],
     directory: Path,
     spec: BinsSpec | None = None,

@@ -38,12 +38,9 @@ def each[T](work: Callable[[T], None], items: Sequence[T]) -> None:
         several(tuple(items))
         return
     with ThreadPoolExecutor(_N_THREADS) as threads:
-        try:
-            for _ in threads.map(several, batched(items, _BATCH)):
-                pass
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+        # An error, or a person's Ctrl-C, ends the iterator, and that cancels what has not begun.
+        for _ in threads.map(several, batched(items, _BATCH)):
+            pass
 
 
 def write_new(path: str, content: Content) -> None:

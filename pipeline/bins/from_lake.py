@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
@@ -17,14 +16,13 @@ from pipeline.bins.changed_days import Base, Standing, base_of, standing
 from pipeline.bins.export import Export, export_all, fix, update
 from pipeline.bins.lake_bars import Bars, LakeBars, Progress, span_of_days
 from pipeline.bins.patch import with_what_went
+from pipeline.bins.plan import Mode
 from pipeline.bins.records import Exported
 from pipeline.bins.spec import BinsSpec
 from pipeline.calendars import Span, spans_of
 from pipeline.errors import InputError, StorageError, UsageError
 from pipeline.lake import Lake
 from pipeline.tables import CANDLES
-
-Mode = Literal["all", "update", "fix"]
 
 
 def sources_in(lake: Lake) -> list[str]:

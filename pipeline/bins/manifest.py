@@ -31,6 +31,7 @@ from pipeline.calendars import EPOCH
 from pipeline.errors import StorageError
 
 INSTRUMENTS_PATH: Final = "instruments/all.txt"
+_NAMED: Final = 5
 ROWS: Final = pl.Schema({"name": pl.String, "first": pl.Int64, "length": pl.Int64, "sha256": pl.String})
 
 
@@ -185,8 +186,8 @@ def freqs_in(root: Path) -> list[str]:
     return [freq for freq in FREQS if any((root / path(freq)).exists() for path in (manifest_path, calendar_path))]
 
 
-def missing_files(directory: Path, freq: str, at_most: int = 5) -> list[str]:
-    """Files that the export in force promises at this bar length and that are not there, or of another size.
+def missing_files(directory: Path, freq: str) -> list[str]:
+    """A few files that the export in force promises at this bar length and that are not there, or of another size.
 
     One look at each feature file, none is opened; the texts beside them are read and hashed, and named if that is not
     the export's name. Somebody who only changed values is not found out (`health` does that).
@@ -194,7 +195,6 @@ def missing_files(directory: Path, freq: str, at_most: int = 5) -> list[str]:
     Args:
         directory: the provider directory.
         freq: the bar length.
-        at_most: how many to name.
 
     Returns:
         Paths below the export; none: everything is in its place.
@@ -203,7 +203,7 @@ def missing_files(directory: Path, freq: str, at_most: int = 5) -> list[str]:
         StorageError: there is no export, or it cannot be read.
     """
     with reading(directory) as root:
-        return list(islice(_missing(root, freq), at_most))
+        return list(islice(_missing(root, freq), _NAMED))
 
 
 def _missing(root: Path, freq: str) -> Iterator[str]:

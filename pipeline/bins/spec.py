@@ -77,11 +77,6 @@ class BinsSpec:
         """The bar's length."""
         return _STEPS[self.freq]
 
-    @property
-    def time_format(self) -> str:
-        """How QLib writes a time at this bar length."""
-        return time_format(self.freq)
-
 
 def time_format(freq: str) -> str:
     """How QLib writes times of a calendar: days without the time of day.

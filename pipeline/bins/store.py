@@ -1,6 +1,7 @@
 """Where exports rest: a reader sees the old one or the new one, never a mixture.
 
-Belongs here: the switch, locks, and cleaning up. Stays out: what an export consists of (`merge`).
+Belongs here: the switch, locks, and cleaning up. Stays out: what an export consists of (`merge`), and calls of the
+system that Python has no name for (`file_system`).
 
     DIRECTORY              a symbolic link to the export in force; QLib's `provider_uri`
     DIRECTORY.exports/
@@ -15,12 +16,10 @@ An export becomes whole outside, is flushed to the disk, renamed, and put in for
 be removed afterwards is left to the next run: the export has been made, and that is what counts.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
 import re
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,13 +28,10 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from pipeline.bins.file_system import flush, fsync_folder, spread_out
 from pipeline.bins.files import all_files, remove_tree
 from pipeline.errors import StorageError, StorageFullError, UsageError
 
-# FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_TOPDIR_FL of linux/fs.h.
-_GET_FLAGS: Final = 0x80086601
-_SET_FLAGS: Final = 0x40086602
-_TOP_FOLDER: Final = 0x00020000
 _ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PASSING: Final = re.compile(r"tmp-(next-[0-9a-f]{32}|gone-[0-9]+-[0-9a-f]{64})", re.ASCII)
 _MARK: Final = b"exports of poolcast\n"
@@ -96,7 +92,7 @@ class Store:
             try:
                 try:
                     _mark(lock)
-                    _spread_out(self.root)
+                    spread_out(self.root)
                     # First what a kill left, which might fill the disk; last what this run made superfluous.
                     self._sweep()
                     yield self.root / f"tmp-next-{uuid4().hex}"
@@ -109,17 +105,17 @@ class Store:
 
     def put_in_force(self, stage: Path, export_id: str) -> None:
         """Make what lies at the stage the export in force."""
-        _flush(self.root)
+        flush(self.root)
         export = self.root / export_id
         if export.exists() and not _is_same(stage, export):
             _aside(export)
         if not export.exists():
             stage.rename(export)
-            _fsync_folder(self.root)
+            fsync_folder(self.root)
         if self.directory.is_symlink():
             self._link(self.directory.readlink().name, self.root / "previous")
         self._link(f"{self.root.name}/{export_id}", self.directory)
-        _fsync_folder(self.directory.parent)
+        fsync_folder(self.directory.parent)
 
     def _link(self, target: str, link: Path) -> None:
         # Made among our own files: beside the directory there may be somebody else's of any name.
@@ -261,26 +257,6 @@ def _mark(lock: int) -> None:
         os.pwrite(lock, _MARK, 0)
 
 
-def _spread_out(root: Path) -> None:
-    """Have ext4 put every export into another part of the disk.
-
-    Where as many files have just been removed, it can create them slowly: 14,000 were measured to take 6 s there, and
-    0.3 s elsewhere. The flag (chattr +T) says that subfolders have nothing to do with one another; a new name each
-    time leads to a new part.
-    """
-    handle = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        flags = array("L", [0])
-        fcntl.ioctl(handle, _GET_FLAGS, flags, True)
-        if not flags[0] & _TOP_FOLDER:
-            fcntl.ioctl(handle, _SET_FLAGS, array("L", [flags[0] | _TOP_FOLDER]))
-    except OSError:
-        # Another file system: it has no such flag and no such need.
-        return
-    finally:
-        os.close(handle)
-
-
 def _remove_unless_read(export: Path) -> None:
     handle = os.open(export, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -314,25 +290,3 @@ def _is_same_file(one: Path, other: Path) -> bool:
     if one.is_symlink() or other.is_symlink():
         return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
     return one.samefile(other) or one.read_bytes() == other.read_bytes()
-
-
-def _flush(root: Path) -> None:
-    # One flush of the file system costs half a second where 39,000 single ones cost twelve. Python has no name for
-    # this call; unlike os.sync it leaves other disks alone and says when a write failed.
-    handle = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if syncfs is None:
-            os.sync()
-        elif syncfs(handle):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(root))
-    finally:
-        os.close(handle)
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

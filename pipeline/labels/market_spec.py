@@ -62,11 +62,3 @@ class MarketSpec:
     def maturity(self) -> timedelta:
         """How long after an hour its labels may still change by waiting alone."""
         return timedelta(hours=max(self.regime_hours, self.rotation_hours) + self.patience_hours)
-
-    def least_bars(self, hours: int) -> int:
-        """At how many places on the bar grid a window of so many hours needs a bar.
-
-        >>> MarketSpec().least_bars(12)
-        36
-        """
-        return round(self.least_bars_share * hours * 60 / self.bar_minutes)

@@ -4,7 +4,6 @@ Belongs here: the bounds, and reading the age of a table's newest row. Stays out
 (`pipeline.expectations`), and who is told (`alerts`).
 """
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,9 +35,9 @@ def newest(lake: Lake, name: str, now: datetime) -> datetime | None:
     return found if isinstance(found, datetime) else None
 
 
-def ages(lake: Lake, now: datetime, names: Iterable[str] = tuple(OLDEST)) -> dict[str, timedelta | None]:
-    """The age of the newest row of each table; empty where nobody has asked the API for days."""
+def ages(lake: Lake, now: datetime) -> dict[str, timedelta | None]:
+    """The age of the newest row of each table of OLDEST; empty where nobody has asked the API for days."""
     if newest(lake, "answers", now) is None:
         return {}
-    found = {name: newest(lake, name, now) for name in names}
+    found = {name: newest(lake, name, now) for name in OLDEST}
     return {name: None if moment is None else now - moment for name, moment in found.items()}

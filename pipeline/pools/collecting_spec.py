@@ -108,7 +108,6 @@ class CollectionSpec:
     networks: tuple[str, ...] = (
         "solana", "eth", "bsc", "base", "arbitrum", "polygon_pos", "avax", "optimism", "ton", "sui-network",
     )  # fmt: skip
-    cycle_minutes: int = 5
     longest_discovery_minutes: float = 1.5
     full_page_share: float = 0.7
     """A list of new pools is read again when this part of what must be read is expected to be new."""

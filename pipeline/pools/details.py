@@ -4,7 +4,7 @@ Belongs here: which of them are worth the calls that are left over, and when the
 pools (`sampler`), and what the answers say (`parse`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import polars as pl
@@ -20,17 +20,18 @@ HISTORY_EVERY = DAY
 def next_details(watch: Watch, now: datetime, limit: int) -> Iterator[tuple[Detail, Wanted, Call]]:
     """At most `limit` calls: bars first (labels wait for them), then swaps where something happened, then tokens."""
     n_left = limit
-    for column, wanted_of in (
+    asked: tuple[tuple[Detail, Callable[[datetime, int], list[Wanted]]], ...] = (
         ("history_due", watch.histories),
         ("trades_due", watch.swaps),
         ("info_due", watch.infos),
-    ):
+    )
+    for column, wanted_of in asked:
         for wanted in wanted_of(now, n_left):
-            yield column, wanted, _call(column, wanted)  # type: ignore[misc]  # the names are Detail's own
+            yield column, wanted, _call(column, wanted)
             n_left -= 1
 
 
-def _call(column: str, wanted: Wanted) -> Call:
+def _call(column: Detail, wanted: Wanted) -> Call:
     if column == "history_due":
         return ohlcv(wanted.network, wanted.pool, wanted.before)
     if column == "trades_due":

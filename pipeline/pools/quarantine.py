@@ -1,6 +1,7 @@
 """Refused and doubtful records, as rows of the quarantine table.
 
-Belongs here: how a record is kept as JSON, identified and counted. Stays out: which rule a record broke (`validation`).
+Belongs here: how a recorded one is kept as JSON, and named. Stays out: which rule it broke (`validation`), and
+records of answers (`wire_judging`).
 """
 
 from hashlib import sha256
@@ -8,7 +9,7 @@ from hashlib import sha256
 import polars as pl
 
 from pipeline.pools.spec import PoolsSpec
-from pipeline.pools.text import clean_text
+from pipeline.pools.text import clean_text, shown_pool
 from pipeline.tables import QUARANTINE
 
 
@@ -33,7 +34,7 @@ def quarantine_rows(
         "reason",
         pl.col("detail").str.replace_all(r"\p{C}", "").str.slice(0, spec.max_record_length),
         clean_text(pl.col("network"), spec),
-        clean_text(pl.col("pool"), spec),
+        shown_pool(pl.col("pool"), spec).alias("pool"),
         pl.col("event_time").cast(pl.Datetime("us", "UTC")),
         records.str.slice(0, spec.max_record_length).alias("record"),
         pl.Series("record_id", ids, pl.String()),

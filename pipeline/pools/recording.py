@@ -134,7 +134,7 @@ def describe(frames: RecordedFrames) -> dict[str, Any]:
         "first_time": _iso(raw["event_time"].min()),
         "last_time": _iso(raw["event_time"].max()),
         "quarantined": {f"{table}: {reason}": n for table, reason, n in reasons.iter_rows()},
-        "n_pools_noted": quarantine.filter(pl.col("reason").is_in(POOL_NOTES)).height,
+        "n_pools_noted": quarantine.filter(pl.col("reason").is_in(POOL_NOTES)).n_unique(["network", "pool"]),
         "lifetime_hours_quantiles": _quantiles(lives["hours"]),
         "n_updates_quantiles": _quantiles(lives["n_updates"].fill_null(0)),
     }

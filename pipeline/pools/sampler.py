@@ -5,7 +5,7 @@ found (`discovery`), what makes a pool worth a closer look (`attention`), and se
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
@@ -34,26 +34,13 @@ def tiers_of(reserve_usd: Reals, is_lifted: Flags, spec: SamplerSpec) -> Ints:
 
 
 def intervals_of(reserve_usd: Reals, age_minutes: Reals, is_lifted: Flags, spec: SamplerSpec) -> Ints:
-    """Minutes to the next visit that each state asks for; the age is that at the grid point of its observation."""
+    """Minutes to the next visit that each state asks for; the age is that at the grid point of its observation.
+
+    >>> intervals_of(np.array([5e4, np.nan]), np.array([120.0, 59.0]), np.zeros(2, bool), SamplerSpec()).tolist()
+    [15, 5]
+    """
     minutes = np.array([tier.interval_minutes for tier in spec.tiers])[tiers_of(reserve_usd, is_lifted, spec)]
     return np.where(age_minutes < spec.newborn_minutes, spec.grid_minutes, minutes).astype(np.int64)
-
-
-def tier_of(reserve_usd: float | None, spec: SamplerSpec, *, is_lifted: bool = False) -> int:
-    """The tier of one state, 0 the richest; an unknown reserve (None) is in the last."""
-    reserve = np.array([np.nan if reserve_usd is None else reserve_usd])
-    return int(tiers_of(reserve, np.array([is_lifted]), spec)[0])
-
-
-def interval_minutes(reserve_usd: float | None, age: timedelta, spec: SamplerSpec, *, is_lifted: bool = False) -> int:
-    """Minutes to the next visit that one state asks for; `age` is that at the grid point of its observation.
-
-    >>> spec = SamplerSpec()
-    >>> interval_minutes(50_000.0, timedelta(hours=2), spec), interval_minutes(None, timedelta(minutes=59), spec)
-    (15, 5)
-    """
-    reserve = np.array([np.nan if reserve_usd is None else reserve_usd])
-    return int(intervals_of(reserve, np.array([age / MINUTE]), np.array([is_lifted]), spec)[0])
 
 
 def next_due(grid_point: datetime, interval_minutes: int) -> datetime:

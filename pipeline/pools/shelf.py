@@ -137,10 +137,16 @@ def replace_pools(lake: Lake, pools: pl.DataFrame) -> None:
     first, last = pools["created_at"].sort().gather([0, -1])
     span = Span(first, last + timedelta(microseconds=1))
     stored = lake.scan(POOLS, span).collect()
-    of_others = stored.filter(~pl.col("source").is_in(pools["source"].unique().implode()))
+    is_ours = pl.col("source").is_in(pools["source"].unique().implode())
+    of_others = stored.filter(~is_ours)
     wanted = pl.concat([of_others, pools])
-    if not wanted.sort(POOLS.key).equals(stored.sort(POOLS.key)):
-        lake.replace(POOLS, wanted, span)
+    if wanted.sort(POOLS.key).equals(stored.sort(POOLS.key)):
+        return
+    version = lake.replace(POOLS, wanted, span).version
+    if version:
+        # What others listed after we looked, and we have just replaced, is in the version before ours.
+        told_meanwhile = lake.scan(POOLS, span, version=version - 1).filter(~is_ours).collect()
+        lake.append(POOLS, told_meanwhile)
 
 
 def _hash_of(recordings: Sequence[Recording]) -> str:

@@ -35,6 +35,11 @@ def is_address(column: pl.Expr, spec: PoolsSpec) -> pl.Expr:
     return column.str.contains(rf"^[A-Za-z0-9:_.\-]{{1,{spec.max_address_length}}}$")
 
 
+def shown_pool(column: pl.Expr, spec: PoolsSpec) -> pl.Expr:
+    """A pool's address, whole however long it is; of what can be none, what may be shown."""
+    return pl.when(is_address(column, spec)).then(column).otherwise(clean_text(column, spec))
+
+
 def is_identifier(column: pl.Expr, spec: PoolsSpec) -> pl.Expr:
     """Whether the text can name a network; networks become folder names in the lake."""
     return column.str.contains(rf"^[A-Za-z0-9_\-]{{1,{spec.max_text_length}}}$")

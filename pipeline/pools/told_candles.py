@@ -71,7 +71,7 @@ def told_candles(
     is_told, end = pl.col("close").is_not_null(), pl.col("bar") + length
     candles = (
         bars.with_columns(
-            *(pl.coalesce(name, f"traded_{name}").alias(name) for name in _PRICES),
+            *(pl.when(is_told).then(name).otherwise(f"traded_{name}").alias(name) for name in _PRICES),
             pl.when(is_told).then(pl.lit("ohlcv")).otherwise(pl.lit("trades")).alias("built_from"),
             pl.max_horizontal(end, "told_at", "traded_at", "seen_at").alias("known_at"),
         )

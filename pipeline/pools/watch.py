@@ -1,4 +1,4 @@
-"""Whom a collector watches, and how far it has read the lists of new pools.
+"""Whom a collector watches, when each is due, and what more is wanted of it.
 
 Belongs here: the watch list in a collector's memory, and how an answer changes it. All of it can be made again from the
 lake: it says what to ask next, never what was told. Stays out: the choice among the pools that are due (`sampler`), the

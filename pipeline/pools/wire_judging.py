@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.calendars import EPOCH, MINUTE
 from pipeline.pools.spec import PoolsSpec
-from pipeline.pools.text import clean_text, is_address, is_identifier
+from pipeline.pools.text import clean_text, is_address, is_identifier, shown_pool
 from pipeline.pools.wire import Records, as_json
 from pipeline.pools.wire_values import Strange
 from pipeline.tables import QUARANTINE, UTC, Column
@@ -146,14 +146,13 @@ def quarantined(refused: pl.DataFrame, records: Records, table_name: str, spec: 
             refused.select("answer_id", "place", "reason").iter_rows(), texts, strict=True
         )
     ]
-    pool = pl.col("pool")
     return refused.select(
         "source",
         pl.lit(table_name).alias("table_name"),
         "reason",
         pl.col("detail").str.replace_all(r"\p{C}", "").str.slice(0, spec.max_record_length),
         clean_text(pl.col("network"), spec).alias("network"),
-        pl.when(is_address(pool, spec)).then(pool).otherwise(clean_text(pool, spec)).alias("pool"),
+        shown_pool(pl.col("pool"), spec).alias("pool"),
         "event_time",
         pl.Series("record", [text[: spec.max_record_length] for text in texts], pl.String),
         pl.Series("record_id", ids, pl.String),

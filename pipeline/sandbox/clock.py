@@ -12,9 +12,8 @@ from typing import Any
 
 import httpx2
 
-from pipeline.calendars import EPOCH, require_utc
+from pipeline.calendars import require_utc
 from pipeline.errors import ServiceError, UsageError
-from pipeline.sandbox.market import MICROSECOND
 
 CLOCK_PATH = "/sandbox/clock"
 
@@ -65,10 +64,6 @@ class VirtualClock:
         if self.speed is None:
             return Reading(self._now, real, None)
         return Reading(self._now + timedelta(seconds=(real - self._began) * self.speed), real, self.speed)
-
-    def now_us(self) -> int:
-        """The clock's moment in microseconds since the epoch."""
-        return (self.read().now - EPOCH) // MICROSECOND
 
     def advance_to(self, moment: datetime) -> None:
         """Move a stepped clock forward to `moment`; it stays where it is if it is later already.

@@ -1,6 +1,6 @@
 """The budget of calls: a sliding window on the virtual clock.
 
-Belongs here: admitting or refusing a call. Stays out: what a refusal looks like on the wire (`server`).
+Belongs here: admitting or refusing a call. Stays out: what a refusal looks like on the wire (`responses`).
 """
 
 import math

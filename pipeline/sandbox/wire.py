@@ -1,7 +1,7 @@
 """What the API answers to a request at a moment: routing, parameters, pages, errors.
 
 Belongs here: which records an answer holds, and the shape around them. Stays out: the records (`records`), the
-transport (`server`), the time, and everything that goes wrong on purpose (`faults`).
+transport (`responses`, `server`), the time, and everything that goes wrong on purpose (`faults`).
 
 Shapes follow the official OpenAPI description (its on-chain paths, without their prefix) and recorded responses.
 """

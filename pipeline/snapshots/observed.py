@@ -1,7 +1,7 @@
 """From what the API told of a pool to its snapshots.
 
 Belongs here: which observation stands for which grid point, and what of it may be believed together.
-Stays out: when a pool is asked for (the collector's), and snapshots of recordings (`snapshots`).
+Stays out: when a pool is asked for (the collector's), and snapshots of recordings (`recorded`).
 """
 
 from datetime import datetime, timedelta

@@ -170,7 +170,7 @@ def test_what_is_no_parquet_or_no_place_is_told(tmp_path: Path) -> None:
     good = written(bars("a"), tmp_path / "in.parquet")
     for arguments, message in (
         ((tmp_path / "none.parquet", "--qlib-dir", tmp_path / "q"), "no file"),
-        ((tmp_path / "text.parquet", "--qlib-dir", tmp_path / "q"), "cannot use"),
+        ((tmp_path / "text.parquet", "--qlib-dir", tmp_path / "q"), "no Parquet"),
         ((good,), "--qlib-dir"),
         ((good, "--qlib-dir", tmp_path / "taken"), "taken"),
         ((good, "--qlib-dir", tmp_path / "q", "--start-date", "yesterday"), "--start-date"),

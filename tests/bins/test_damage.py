@@ -170,8 +170,8 @@ def test_an_export_is_whole_and_on_the_disk_before_it_is_put_in_force(
         flushed.append(tree(next(root.glob("tmp-next-*"))))
         really_flush(root)
 
-    really_flush = store._flush
-    monkeypatch.setattr(store, "_flush", flush)
+    really_flush = store.flush
+    monkeypatch.setattr(store, "flush", flush)
     update(ONE, KNOWN, tmp_path / "qlib")
     assert flushed == [tree(tmp_path / "qlib")]
 

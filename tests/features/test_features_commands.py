@@ -54,8 +54,19 @@ def test_a_feature_is_explained_with_its_example_worked():
     assert "20.0" in shown
 
 
-def test_a_feature_there_is_not_is_refused():
-    assert isinstance(run("explain", "astrology").exception, UsageError)
+@pytest.mark.parametrize(
+    ("name", "near"), [("buy_presure_1h", "buy_pressure_1h"), ("RSI", "rsi_60m"), ("velocity", "price_velocity")]
+)
+def test_a_feature_there_is_not_is_refused_and_names_like_it_are_told(name, near):
+    refused = run("explain", name).exception
+    assert isinstance(refused, UsageError)
+    assert near in str(refused).partition("did you mean")[2]
+
+
+def test_nothing_is_guessed_where_no_name_is_near():
+    refused = run("explain", "astrology").exception
+    assert isinstance(refused, UsageError)
+    assert str(refused).startswith("there is no feature 'astrology'; `poolcast features list`")
 
 
 def bars(n_symbols=3, n=200, minutes=5):

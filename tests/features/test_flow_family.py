@@ -4,16 +4,16 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-import trade_oracle as oracle
 from recorded_trades import recorded_trades, snapshots_every_hour
-from trade_oracle import SPEC, START, from_history, from_online, snapshots_of, swap
+from traded_worlds import SPEC, START, from_history, from_online, snapshots_of, swap
 
-from pipeline.calendars import DAY, HOUR
+from pipeline.calendars import DAY, HOUR, Span
 from pipeline.features.engines.from_trades import FIELDS, attach
 from pipeline.features.engines.swaps import SWAPS_AN_ANSWER
 from pipeline.features.families import flow
 from pipeline.features.feature import Feature
 from pipeline.features.inputs import OfTrades
+from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.pools import told_candles
 from pipeline.tables import FAMILY_COLUMNS, POOL_TIME_KEY
@@ -147,8 +147,8 @@ def recorded():
     """Recorded swaps, snapshots that count them, and every feature of the family."""
     trades = recorded_trades()
     rows = snapshots_every_hour(trades).with_columns(pl.struct("source", "network", "pool").rle_id().alias("pool_run"))
-    span = oracle.Span(rows["event_time"].min(), rows["event_time"].max() + timedelta(seconds=1))
-    wide = attach(rows, [OfTrades(f) for f in FIELDS], oracle.Sources(rows.lazy(), trades=trades.lazy()), span, SPEC)
+    span = Span(rows["event_time"].min(), rows["event_time"].max() + timedelta(seconds=1))
+    wide = attach(rows, [OfTrades(f) for f in FIELDS], Sources(rows.lazy(), trades=trades.lazy()), span, SPEC)
     return trades, rows, wide
 
 
@@ -184,8 +184,8 @@ def test_recorded_swaps_say_the_same_one_by_one(recorded):
 def test_half_of_the_recorded_swaps_say_nothing(recorded):
     trades, rows, _ = recorded
     half = trades.gather_every(2)
-    span = oracle.Span(START - DAY, rows["event_time"].max() + HOUR)
-    wide = attach(rows, [OfTrades(f) for f in FIELDS], oracle.Sources(rows.lazy(), trades=half.lazy()), span, SPEC)
+    span = Span(START - DAY, rows["event_time"].max() + HOUR)
+    wide = attach(rows, [OfTrades(f) for f in FIELDS], Sources(rows.lazy(), trades=half.lazy()), span, SPEC)
     found = wide.select(feature.expr(SPEC) for feature in FLOW.values())
     busy = found.filter(rows["n_buys_h1"] + rows["n_sells_h1"] > 20)
     assert busy.height > 20

@@ -8,16 +8,29 @@ import pytest
 import trade_oracle as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trade_oracle import SPEC, START, from_history, from_online, snapshots_of, swap
+from traded_worlds import (
+    INPUTS,
+    SPEC,
+    START,
+    frame_of,
+    from_history,
+    from_online,
+    histories,
+    snapshots_of,
+    swap,
+    traders_at_work,
+)
 
-from pipeline.calendars import DAY, HOUR
+from pipeline.calendars import DAY, HOUR, Span
 from pipeline.features.engine import Event, micros
+from pipeline.features.engines.from_trades import FIELDS, attach
 from pipeline.features.engines.online_trades import OnlineTrades
 from pipeline.features.engines.swaps import LATE
 from pipeline.features.engines.wallets import COST_WINDOW, RECORD_WINDOW, WalletBook
-from pipeline.features.inputs import SINCE_BIRTH
+from pipeline.features.inputs import SINCE_BIRTH, OfTrades
+from pipeline.features.sources import Sources
 
-WORLDS = st.one_of(oracle.histories(), oracle.traders_at_work())
+WORLDS = st.one_of(histories(), traders_at_work())
 
 
 def same(found, expected):
@@ -81,7 +94,7 @@ def test_without_trades_nothing_is_known_and_nothing_breaks():
         assert found[0]["largest_usd_1h"] is found[0]["roll_spread_1h"] is found[0]["first_hour_usd"] is None
 
 
-@pytest.mark.parametrize("field", oracle.FIELDS)
+@pytest.mark.parametrize("field", FIELDS)
 def test_each_field_can_be_asked_for_alone(field):
     rows = [swap("a", 60 * n, n=n, told=30) for n in range(70)]
     snapshots = snapshots_of([("a", 4_300), ("b", 4_300)])
@@ -90,10 +103,10 @@ def test_each_field_can_be_asked_for_alone(field):
 
 
 def from_history_of(field, rows, snapshots):
-    read = oracle.OfTrades(field)
-    span = oracle.Span(snapshots["event_time"].min(), snapshots["event_time"].max() + timedelta(seconds=1))
-    sources = oracle.Sources(snapshots.lazy(), trades=oracle.frame_of(rows).lazy())
-    return oracle.attach(snapshots, [read], sources, span, SPEC)[read.name].to_list()
+    read = OfTrades(field)
+    span = Span(snapshots["event_time"].min(), snapshots["event_time"].max() + timedelta(seconds=1))
+    sources = Sources(snapshots.lazy(), trades=frame_of(rows).lazy())
+    return attach(snapshots, [read], sources, span, SPEC)[read.name].to_list()
 
 
 def test_a_bouncing_price_gives_its_spread():
@@ -133,7 +146,7 @@ def test_a_swap_that_is_told_after_a_later_one_is_no_price_step():
 
 def test_an_event_takes_as_long_after_a_hundred_thousand_as_after_a_hundred():
     """Steady trading, a snapshot every five minutes; the clock is the processor's, since the machine is shared."""
-    pool, book, took = OnlineTrades(oracle.INPUTS, SPEC), WalletBook(SPEC), []
+    pool, book, took = OnlineTrades(INPUTS, SPEC), WalletBook(SPEC), []
     for n in range(100_000):
         row = swap("a", 10 * n, told=5, n=n, trader=f"w{n * n % 97}", kind="buy" if n % 3 else "sell", usd=n % 89 + 0.5)
         began = time.process_time()
@@ -148,7 +161,7 @@ def test_an_event_takes_as_long_after_a_hundred_thousand_as_after_a_hundred():
 
 
 def test_memory_holds_the_windows_and_no_more():
-    pool, book = OnlineTrades(oracle.INPUTS, SPEC), WalletBook(SPEC)
+    pool, book = OnlineTrades(INPUTS, SPEC), WalletBook(SPEC)
     sizes = []
     for n in range(9_000):
         # One swap in 100 s: 864 a day; each wallet and pool is seen once in a while and never again.

@@ -7,15 +7,16 @@ import pytest
 import trade_oracle as oracle
 from hypothesis import given, settings
 from recorded_trades import recorded_trades, snapshots_every_hour
-from trade_oracle import SPEC, frame_of, swap
+from traded_worlds import SPEC, START, frame_of, from_history, snapshots_of, swap, traders_at_work
 
-from pipeline.calendars import DAY
+from pipeline.calendars import DAY, Span
 from pipeline.features.engines.from_trades import attach
 from pipeline.features.engines.swaps import read_swaps
 from pipeline.features.engines.wallets import WalletBook, smart_flags
 from pipeline.features.families import smart_money
 from pipeline.features.feature import Feature
 from pipeline.features.inputs import OfTrades
+from pipeline.features.sources import Sources
 from pipeline.features.spec import FeaturesSpec
 from pipeline.tables import FAMILY_COLUMNS
 
@@ -65,7 +66,7 @@ def test_bullish_needs_both_purchases_and_holdings():
 def flags(rows, spec=SPEC):
     """Who was smart, by the swap's name: over history and by the book, which must agree."""
     times = [row["known_at"] for row in rows]
-    span = oracle.Span(min(times), max(times) + timedelta(seconds=1))
+    span = Span(min(times), max(times) + timedelta(seconds=1))
     swaps = read_swaps(frame_of(rows).lazy(), span)
     in_order = swaps.select("order", smart_flags(swaps, spec)).sort("order")["is_smart"]
     names = sorted(rows, key=lambda row: ([row["pool"] for row in rows].index(row["pool"]), oracle.order_of(row)))
@@ -123,7 +124,7 @@ def test_the_swaps_of_the_very_pool_count_if_they_came_before():
 
 def test_one_answer_may_tell_a_whole_round_trip():
     def told_at_500(rows):
-        return [row | {"known_at": oracle.START + timedelta(seconds=500)} for row in rows]
+        return [row | {"known_at": START + timedelta(seconds=500)} for row in rows]
 
     assert smart_after(told_at_500(trip("a", 0, n=0)), told_at_500(trip("a", 100, n=2)))
 
@@ -161,7 +162,7 @@ def test_sales_older_than_the_record_and_purchases_older_than_the_costs_do_not_c
 
 def test_a_swap_told_after_a_later_one_or_a_day_late_makes_no_record():
     out_of_order = [swap("a", 5, n=7, told=0, trader="bob"), *trip("a", 0, n=0, told=100)]
-    assert not smart_after([*out_of_order[:2], out_of_order[2] | {"event_time": oracle.START}], trip("b", 100, n=2))
+    assert not smart_after([*out_of_order[:2], out_of_order[2] | {"event_time": START}], trip("b", 100, n=2))
     too_late = trip("a", 0, n=0, told=DAY_S + 1)
     assert not smart_after(too_late, trip("b", DAY_S, n=2), at=DAY_S + 500)
     assert smart_after(trip("a", 0, n=0, told=DAY_S), trip("b", DAY_S, n=2), at=DAY_S + 500)
@@ -177,7 +178,7 @@ def test_an_unknown_wallet_is_neither_smart_nor_not():
 
 
 @settings(max_examples=100)
-@given(oracle.traders_at_work())
+@given(traders_at_work())
 def test_flags_are_those_of_plain_loops(world):
     rows, _ = world
     realised = oracle.gains(rows)
@@ -189,7 +190,7 @@ def test_holding_is_what_smart_wallets_kept_of_what_all_kept():
     rows += [swap("z", 1_000, n=10, base=30.0), swap("z", 1_010, n=11, kind="sell", base=10.0)]
     rows += [swap("z", 1_020, n=12, trader="bob", base=60.0), swap("z", 1_030, n=13, trader="cy", base=5.0)]
     rows += [swap("z", 1_040, n=14, trader="cy", kind="sell", base=50.0)]
-    found = oracle.from_history(rows, oracle.snapshots_of([("z", 1_100), ("z", 1_000 + DAY_S)]))
+    found = from_history(rows, snapshots_of([("z", 1_100), ("z", 1_000 + DAY_S)]))
     assert [(one["smart_held_24h"], one["held_24h"]) for one in found] == [(20.0, 80.0), (0.0, 60.0)]
     assert [one["smart_net_buys_1h"] for one in found] == [0, 0]
 
@@ -197,9 +198,9 @@ def test_holding_is_what_smart_wallets_kept_of_what_all_kept():
 def test_recorded_wallets_are_told_apart():
     trades = recorded_trades()
     rows = snapshots_every_hour(trades).with_columns(pl.struct("source", "network", "pool").rle_id().alias("pool_run"))
-    span = oracle.Span(rows["event_time"].min(), rows["event_time"].max() + timedelta(seconds=1))
+    span = Span(rows["event_time"].min(), rows["event_time"].max() + timedelta(seconds=1))
     reads = list(dict.fromkeys(i for f in SMART.values() for i in f.inputs if isinstance(i, OfTrades)))
-    wide = attach(rows, reads, oracle.Sources(rows.lazy(), trades=trades.lazy()), span, SPEC)
+    wide = attach(rows, reads, Sources(rows.lazy(), trades=trades.lazy()), span, SPEC)
     found = wide.select(feature.expr(SPEC) for feature in SMART.values())
     net, holding, bullish = (found[name] for name in SMART)
     assert net.n_unique() > 5

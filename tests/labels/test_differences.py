@@ -33,6 +33,7 @@ OPENING = bar(0, 100, 100)
         ([OPENING, bar(15, 40, 5)], True, "drained_and_down"),
         ([OPENING, bar(15, 40, 60)], False, "price_fell_short"),
         ([OPENING, bar(15, 90, 90)], False, "nothing_of_the_kind"),
+        ([OPENING, bar(15, 90, 90), bar(40, 90, 90)], False, "nothing_of_the_kind"),
     ],
 )
 def test_each_pool_gets_what_happened_to_it(bars: list[Bar], is_rug: bool | None, happened: str) -> None:

@@ -48,7 +48,7 @@ def test_what_happened_is_listed_newest_first_and_since_when_one_wants(run: Run,
     assert [each["subject"] for each in json.loads(run("list", "--since", "36h", "--json").output)] == ["new"]
     assert len(json.loads(run("list", "--since", "2020-01-01", "--json").output)) == 2
     assert "\x1b" not in run("list").output
-    with pytest.raises(UsageError, match="'yesterday' is no moment"):
+    with pytest.raises(UsageError, match="found 'yesterday'; or how long ago"):
         run("list", "--since", "yesterday")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.monitoring.drift.concept import cuts, stream
-from pipeline.monitoring.drift.days import usual_js
+from pipeline.monitoring.drift.days import usual_auc, usual_js
 from pipeline.monitoring.drift.harm import loss_up, with_losses
 from pipeline.monitoring.drift.reference import (
     Learned,
@@ -53,6 +53,8 @@ def test_a_window_holds_pools_that_had_the_time_to_reach_every_age_and_no_others
     assert set(chosen.group_by("pool").len()["len"]) == {3}
     learned_later = births(now, AGES, DAY, not_before=now - 10 * HOUR, wait=timedelta(0))
     assert learned_later.after == now - 10 * HOUR
+    labelled = births(now, AGES, DAY, not_before=BEGIN - DAY, wait=DAY)
+    assert labelled == Births(window.after - DAY, window.until - DAY)
 
 
 def test_ages_that_are_not_of_the_first_hours_are_left_out() -> None:
@@ -218,3 +220,19 @@ def test_what_days_differ_by_anyhow_is_large_where_they_have_moods_and_small_whe
     usual = usual_js(frame, ["own", "moody"], SPEC)
     assert usual["moody"] > 3 * usual["own"] > 0
     assert usual_js(frame.filter(pl.col("born") < BEGIN + 3 * DAY), ["own"], SPEC) == {}
+
+
+def test_the_days_that_the_classifier_is_asked_about_are_spread_over_all_of_the_reference() -> None:
+    rng = np.random.default_rng(7)
+    n, day = 180, np.arange(180) % 9
+    frame = pl.DataFrame(
+        {
+            "network": "eth", "pool": [str(number) for number in range(n)],
+            "born": [BEGIN + int(number) * DAY for number in day], "own": rng.normal(size=n) + 9 * (day == 7),
+        }
+    )  # fmt: skip
+    usual = usual_auc(frame, ["own"], SPEC)
+    assert usual is not None
+    assert usual > 0.95
+    assert usual_auc(frame.filter(pl.col("born") < BEGIN + 3 * DAY), ["own"], SPEC) is None
+    assert usual_auc(frame, ["own"], WatchSpec(max_days=0)) is None

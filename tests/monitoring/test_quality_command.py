@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.cli.quality_report import _show_newest
 from pipeline.errors import InputError, UsageError
 from pipeline.lake import Lake
 from pipeline.monitoring.quality.report import Asked, quality_report
@@ -142,3 +143,11 @@ def test_without_a_name_the_newest_reports_of_all_tables_fit_one_screen(data: Pa
     shown = run("--data-dir", data)
     assert "2024-03-01 01:00" in shown
     assert shown.count("snapshots") == 1
+    assert None in told["parts"].values()
+    assert "A part shown as - does not apply" in shown
+
+
+def test_where_every_part_applies_nothing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    one = {"source": "s", "table": "snapshots", "known_at": "2024-03-01T00:00", "score": 90.0, "n_warnings": 0}
+    _show_newest([one | {"parts": dict.fromkeys(QUALITY_PARTS, 90.0)}])
+    assert "does not apply" not in capsys.readouterr().out

@@ -16,7 +16,7 @@ from pipeline.monitoring.quality.outliers import fences, outlying_vectors
 from pipeline.monitoring.quality.report import Asked, QualityReport, quality_report
 from pipeline.monitoring.quality.rows import copied, repeated, spread
 from pipeline.monitoring.quality.spec import QUALITY
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOLS, RESERVES, SNAPSHOTS
 
@@ -202,8 +202,8 @@ def test_where_more_was_due_than_could_be_asked_for_the_plan_says_what_was_to_be
 
 def test_rows_that_were_to_be_made_of_rows_are_counted_by_pool() -> None:
     asked = pl.DataFrame({"source": "s", "network": "n", "pool": ["a", "a", "b"]})
-    plan = rows_of_rows(asked, asked.head(1), each=1)
-    assert share_seen(plan) == pytest.approx(0.25)
+    plan = rows_of_rows(asked, asked.head(1), each=2)
+    assert share_seen(plan) == pytest.approx(0.125)
     assert share_seen(plan.clear()) is None
 
 

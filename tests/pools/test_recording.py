@@ -130,3 +130,22 @@ def test_narrow_whole_numbers_and_other_time_units_are_welcome(read: Read, told_
         pl.col("block").cast(pl.UInt32), pl.col("tx_index").cast(pl.Int16), pl.col("time").dt.cast_time_unit("ms")
     )
     assert read(updates=narrow).reserves.equals(read().reserves)
+
+
+def test_a_pool_that_is_noted_for_two_things_is_one_pool(read: Read, told_pools: pl.DataFrame) -> None:
+    strange = told_pools.with_columns(base_decimals=pl.lit(-1, pl.Int64), quote_symbol=pl.lit("WE\u200bTH")).head(2)
+    frames = read(pools=pl.concat([strange.cast(told_pools.schema), told_pools.tail(-2)]))
+    assert frames.quarantine.height == 4
+    assert describe(frames)["n_pools_noted"] == 2
+
+
+def test_the_quarantine_names_a_pool_of_the_longest_address_by_all_of_it(
+    read: Read, told_pools: pl.DataFrame, told_updates: pl.DataFrame
+) -> None:
+    first, longest = told_pools["pool"][0], "0x" + "ab" * 63
+    pools, updates = (
+        frame.with_columns(pl.when(pl.col("pool") == first).then(pl.lit(longest)).otherwise("pool").alias("pool"))
+        for frame in (told_pools, told_updates)
+    )
+    frames = read(pools=pools, updates=updates.with_columns(base_reserve=pl.lit(float("nan"))))
+    assert longest in frames.quarantine["pool"].to_list()

@@ -18,12 +18,10 @@ from pipeline.pools.collecting_spec import SampledTier, SamplerSpec
 from pipeline.pools.sampler import (
     Design,
     design_visits,
-    interval_minutes,
     intervals_of,
     n_missed,
     next_due,
     plan_visits,
-    tier_of,
     tiers_of,
 )
 from pipeline.snapshots.schedule import interval_of
@@ -91,11 +89,10 @@ def test_the_sampler_asks_for_the_same_interval_as_the_snapshots_of_a_replay() -
 
 
 def test_an_unknown_reserve_is_in_the_last_tier_and_a_lifted_pool_in_the_first() -> None:
-    assert (tier_of(None, SPEC), tier_of(None, SPEC, is_lifted=True)) == (3, 0)
-    day = timedelta(days=1)
-    assert interval_minutes(None, day, SPEC) == 240
-    assert interval_minutes(12.0, day, SPEC, is_lifted=True) == 5
-    assert interval_minutes(12.0, timedelta(minutes=-3), SPEC) == 5
+    reserve, is_lifted = np.array([np.nan, np.nan, 12.0, 12.0]), np.array([False, True, True, False])
+    assert tiers_of(reserve, is_lifted, SPEC).tolist() == [3, 0, 0, 3]
+    age_minutes = np.array([1440.0, 1440.0, 1440.0, -3.0])
+    assert intervals_of(reserve, age_minutes, is_lifted, SPEC).tolist() == [240, 5, 5, 5]
 
 
 @given(st.integers(0, 10**6), st.sampled_from([5, 15, 60, 240]))

@@ -2,16 +2,19 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.calendars import HOUR, floor
+from pipeline.calendars import HOUR, Span, floor
 from pipeline.errors import InputError, UsageError
-from pipeline.pools.shelf import Shelf, content_at, together
+from pipeline.lake import Commit, Lake
+from pipeline.pools.shelf import Shelf, content_at, replace_pools, together
 from pipeline.pools.spec import PoolsSpec
+from pipeline.tables import POOLS, Table
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = PoolsSpec()
@@ -98,3 +101,28 @@ def test_reading_judges_each_recording_by_the_same_clock(
 ) -> None:
     shelf.register(folder, SPEC, NOW)
     assert together(shelf.read(SPEC, NOW)).quarantine.is_empty()
+
+
+@dataclass(frozen=True)
+class BusyLake(Lake):
+    """A lake in which somebody else lists pools right before pools are replaced."""
+
+    theirs: pl.DataFrame = field(default_factory=POOLS.empty)
+
+    def replace(self, table: Table, frame: pl.DataFrame, span: Span) -> Commit:
+        self.append(POOLS, self.theirs)
+        return super().replace(table, frame, span)
+
+
+def test_pools_that_others_list_while_a_recording_is_brought_in_are_kept(
+    shelf: Shelf, folder: Path, tmp_path: Path
+) -> None:
+    shelf.register(folder, SPEC, NOW)
+    pools = together(shelf.read(SPEC, NOW)).pools
+    theirs = pools.with_columns(source=pl.lit("geckoterminal"), watched_until=None).cast(POOLS.schema)
+    lake = BusyLake(tmp_path / "lake", theirs=theirs)
+    replace_pools(lake, pools)
+    assert lake.scan(POOLS).collect().sort(POOLS.key).equals(pl.concat([theirs, pools]).sort(POOLS.key))
+    before = lake.version(POOLS)
+    replace_pools(Lake(tmp_path / "lake"), pools)
+    assert lake.version(POOLS) == before

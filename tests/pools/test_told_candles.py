@@ -123,6 +123,11 @@ def test_a_swap_that_is_told_later_than_the_others_moves_the_moment_the_bar_is_k
     assert (row["n_buys"], row["known_at"], row["is_backfilled"]) == (2, after(30), True)
 
 
+def test_a_bar_is_known_since_the_first_answer_that_told_all_of_it() -> None:
+    (row,) = rows(swaps=trades(OLDER, trade(6, told=11), trade(-30, told=40), trade(-31, told=50)))
+    assert (row["n_buys"], row["known_at"]) == (1, after(11))
+
+
 def test_what_a_swap_does_not_tell_is_not_guessed() -> None:
     silent = trade(6, told=11, quote=None)
     (row,) = rows(swaps=trades(OLDER, silent, trade(7, told=11, base=2, quote=1), trade(8, told=11, base=0)))
@@ -157,6 +162,11 @@ def test_a_bar_that_opens_outside_itself_keeps_all_but_its_open(opened: float) -
     (row,) = found.candles.to_dicts()
     assert [row[name] for name in PRICES] == [None, 2.0, 0.5, 1.0]
     assert found.quarantine.is_empty()
+
+
+def test_the_prices_of_a_bar_are_all_of_one_telling() -> None:
+    (row,) = rows(bars(bar(5, told=12, prices=(9.0, 2.0, 0.5, 1.0))), trades(OLDER, trade(6, told=11, quote=8)))
+    assert (row["built_from"], picked(row, PRICES)) == ("ohlcv", (None, 2.0, 0.5, 1.0))
 
 
 def test_a_refused_bar_counts_as_not_told() -> None:

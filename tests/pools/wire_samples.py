@@ -10,8 +10,9 @@ import polars as pl
 
 from pipeline.lake.rows import conform
 from pipeline.pools.answer import Answer, Call, new_pools, ohlcv, token_info, trades
+from pipeline.pools.parse import ParsedPools, parse_pools
 from pipeline.pools.spec import PoolsSpec
-from pipeline.tables import ANSWERS, Table
+from pipeline.tables import ANSWERS, QUARANTINE, RAW_POOLS, TOKENS, Table
 
 SPEC = PoolsSpec()
 NOW = datetime(2025, 9, 8, 20, 15, tzinfo=UTC)
@@ -173,3 +174,16 @@ def assert_fits(table: Table, frame: pl.DataFrame) -> None:
             assert told.min() >= column.minimum, column.name
         if column.maximum is not None and len(told):
             assert told.max() <= column.maximum, column.name
+
+
+def parsed(answers: pl.DataFrame) -> ParsedPools:
+    """What the answers say of pools, seen to fit its tables."""
+    told = parse_pools(answers, SPEC)
+    assert_fits(RAW_POOLS, told.raw_pools)
+    assert_fits(TOKENS, told.tokens)
+    assert_fits(QUARANTINE, told.quarantine)
+    return told
+
+
+def reasons(told: ParsedPools) -> list[str]:
+    return told.quarantine["reason"].to_list()

@@ -3,7 +3,7 @@
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sandbox_market import START
@@ -100,8 +100,3 @@ def test_on_a_running_sandbox_timer_and_server_agree_and_sleep_is_divided_by_the
 def test_a_timer_without_a_sandbox_says_so() -> None:
     with pytest.raises(ServiceError, match="no sandbox tells its time"):
         SandboxTimer("http://127.0.0.1:9")
-
-
-def test_the_epoch_is_where_it_should_be() -> None:
-    clock = VirtualClock(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), None, time.monotonic)
-    assert clock.now_us() == 1_000_000

@@ -29,18 +29,20 @@ def interval(t: datetime, born: datetime, quote: float, price_usd: float | None)
 
 
 def window(t: datetime, length: int, seen: list, states: list) -> dict:
-    """Figures of (t - length, t]; `seen` are the updates up to t, `states` (time, base, quote) of them."""
+    """Figures of (t - length, t]; `seen` are the updates up to t, in order, `states` (time, base, quote) of them."""
     start = t - minutes(length)
     volume, buys, sells = 0.0, 0, 0
-    for when, base, quote, base_before, quote_before in seen:
-        if when <= start or base_before is None:
+    for when, base, quote, base_before, quote_before in reversed(seen):
+        if when <= start:
+            break
+        if base_before is None:
             continue
         if quote > quote_before and base < base_before:
             volume, buys = volume + quote - quote_before, buys + 1
         elif quote < quote_before and base > base_before:
             volume, sells = volume + quote_before - quote, sells + 1
-    earlier = [s for s in states if s[0] <= start]
-    reference = earlier[-1] if earlier else next((s for s in states if s[1] > 0 and s[2] > 0), None)
+    earlier = next((s for s in reversed(states) if s[0] <= start), None)
+    reference = earlier or next((s for s in states if s[1] > 0 and s[2] > 0), None)
     now, change = states[-1], None
     if reference is not None and now[1] > 0 and reference[1] > 0 and reference[2] > 0:
         change = (now[2] / now[1] / (reference[2] / reference[1]) - 1) * 100

@@ -12,7 +12,7 @@ from snapshot_oracle import chained, pool_frame, update_frame
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
 from pipeline.errors import UsageError
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec, Tier
 from pipeline.tables import SNAPSHOTS
 

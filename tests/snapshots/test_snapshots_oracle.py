@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from snapshot_oracle import BIRTH, PRICE_USD, WINDOWS, chained, pool_frame, snapshots_of, update_frame
 
 from pipeline.calendars import DAY, HOUR, MINUTE, Span
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 
 SPEC = SnapshotsSpec()

@@ -23,21 +23,17 @@ SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity.__value__)
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of event: how much it matters unless a rule says otherwise, and what it means.
-
-    `is_lasting`: it is so until it is over, so the same thing is told again only when a window has passed.
-    """
+    """One kind of event: how much it matters unless a rule says otherwise, and what it means."""
 
     severity: Severity
     meaning: str
-    is_lasting: bool = False
 
 
 KINDS: Final = {
-    "drift.harm": Kind("critical", "the world moved, and the champion suffers from it", is_lasting=True),
-    "quality.floor": Kind("warning", "the quality of a table is below its floor", is_lasting=True),
-    "freshness.stale": Kind("warning", "the newest row of a table is older than it should be", is_lasting=True),
-    "schedule.missed": Kind("warning", "a schedule that is switched on did not tick twice in a row", is_lasting=True),
+    "drift.harm": Kind("critical", "the world moved, and the champion suffers from it"),
+    "quality.floor": Kind("warning", "the quality of a table is below its floor"),
+    "freshness.stale": Kind("warning", "the newest row of a table is older than it should be"),
+    "schedule.missed": Kind("warning", "a schedule that is switched on did not tick twice in a row"),
     "run.failed": Kind("warning", "a run failed"),
     "check.failed": Kind("critical", "a blocking check failed, and what depends on it waits"),
     "promotion.promote": Kind("info", "another version took charge"),

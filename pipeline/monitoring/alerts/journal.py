@@ -3,7 +3,7 @@
 Belongs here: reading and writing the three tables. Stays out: what is written (`state`, `outbox`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -63,10 +63,10 @@ def look(
     """
     with locked(folder / "look.lock"):
         history, acks = remembered(lake, ALERTS, now), remembered(lake, ALERT_ACKS, now)
-        window: Callable[[str], timedelta] = lambda kind: rules.treatment(kind).dedup  # noqa: E731
         changed = changes(
-            history, looked, over_since, now, spec=spec, window=window, acknowledged=set(acks["alert_id"])
-        )
+            history, looked, over_since, now, spec=spec, window=lambda kind: rules.treatment(kind).dedup,
+            acknowledged=set(acks["alert_id"]),
+        )  # fmt: skip
         known = set(history["alert_id"])
         new = [event for event in (*told, *changed.events) if event.alert_id not in known]
         return (record(lake, new, now) if new else 0), changed.over_since

@@ -3,6 +3,8 @@
 Belongs here: which tables are looked at, and how far back. Stays out: what in them is worth an alert (`sources`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,27 +32,29 @@ def looked_over(
 
     A table that cannot be read hides no other: why is added to `problems`. Without such a list, it is raised.
     """
-
-    def drift() -> Looked:
-        return drifted(_lately(lake, DRIFT_REPORTS, now, spec.told_late).collect(), now, spec)
-
-    def quality() -> Looked:
-        rows = _lately(lake, QUALITY_REPORTS, now, SCORES_BACK).filter(pl.col("part") == "score")
-        return below_floor(rows.collect(), now)
-
     looked, events = Looked(frozenset()), list[Event]()
-    for look in (drift, quality, lambda: stale(ages(lake, now), OLDEST, now), None):
-        try:
-            with reporting("look for what somebody should know"):
-                if look is None:
-                    events = moves(lake.scan(DEPLOYMENTS).collect(), now, spec)
-                else:
-                    looked |= look()
-        except PoolcastError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
+    with _looking(problems):
+        looked |= drifted(_lately(lake, DRIFT_REPORTS, now, spec.told_late).collect(), now, spec)
+    with _looking(problems):
+        scores = _lately(lake, QUALITY_REPORTS, now, SCORES_BACK).filter(pl.col("part") == "score")
+        looked |= below_floor(scores.collect(), now)
+    with _looking(problems):
+        looked |= stale(ages(lake, now), OLDEST, now)
+    with _looking(problems):
+        events = moves(lake.scan(DEPLOYMENTS).collect(), now, spec)
     return looked, events
+
+
+@contextmanager
+def _looking(problems: list[str] | None) -> Iterator[None]:
+    """One look: that it failed is added to the problems, where there is a list of them."""
+    try:
+        with reporting("look for what somebody should know"):
+            yield
+    except PoolcastError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
 
 
 def _lately(lake: Lake, target: Table, now: datetime, back: timedelta) -> pl.LazyFrame:

@@ -58,8 +58,10 @@ def receivers_of(told: str | None, salt: bytes) -> tuple[Receiver, ...]:
         match = _ONE.fullmatch(part.strip(" ,\t\n"))
         if match is None or re.search(r"\s", match["url"]):
             raise UsageError(
-                f"POOLCAST_ALERTS_TO: number {place} of {len(parts)} is no address, or not one alone; give addresses "
-                "such as 'mailto://...' or 'ops=slack://...', separated by spaces or commas (it may be secret)"
+                f"POOLCAST_ALERTS_TO: number {place} of {len(parts)} is no address, or not one alone (not shown: "
+                "it may be secret). An address is SCHEME://..., with its tags before it if it has any: "
+                "'mailto://USER:PASSWORD@HOST?to=NAME@HOST', 'ops=slack://TOKEN/TOKEN/TOKEN/#CHANNEL', "
+                "'json://HOST/PATH'; spaces or commas stand between two. docs/alerts.md leads to all schemes"
             )
         name = _name(match["schema"].lower(), match["url"], salt)
         tags = frozenset((match["tags"] or "").lower().split("+")) - {""}

@@ -17,7 +17,7 @@ from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.monitoring.alerts.state import Looked
 from pipeline.monitoring.drift.alarm import STANDS
 from pipeline.monitoring.quality.floor import Low, confirmed_low
-from pipeline.monitoring.quality.spec import QUALITY, QualitySpec
+from pipeline.monitoring.quality.spec import QUALITY
 
 _MOVES: Final = {
     "promote": "version {version} took charge{before}",
@@ -33,6 +33,7 @@ _MOVES: Final = {
 _MOST_FEATURES: Final = 5
 _MOST_NAMED: Final = 5
 _IN_A_ROW: Final = 2
+_GRACE: Final = 2 * MINUTE
 _UNASKED: Final = "The API was asked within the last days, and is not being asked now. See: poolcast status"
 _UNFOLLOWED: Final = "The API was asked within the last days, and what should follow does not. See: poolcast status"
 
@@ -90,13 +91,13 @@ def _drift(row: Mapping[str, Any], last: pl.DataFrame) -> Event:
     )
 
 
-def below_floor(reports: pl.DataFrame, now: datetime, quality: QualitySpec = QUALITY) -> Looked:
+def below_floor(reports: pl.DataFrame, now: datetime) -> Looked:
     """The tables whose quality is confirmed to be below the floor, by rows of `quality_reports`."""
-    known = reports.filter(pl.col("known_at") > now - timedelta(hours=quality.max_age_hours))
+    known = reports.filter(pl.col("known_at") > now - timedelta(hours=QUALITY.max_age_hours))
     found = tuple(
         _low(low, str(source))
         for (source,), own in reports.sort("source").group_by("source", maintain_order=True)
-        for low in confirmed_low(own, quality.floor, now, quality)
+        for low in confirmed_low(own, QUALITY.floor, now, QUALITY)
     )
     return Looked(frozenset({"quality.floor"}) if known.height else frozenset(), found)
 
@@ -147,19 +148,14 @@ class Ticking:
     since: datetime | None
 
 
-def missed(
-    schedules: Sequence[Ticking],
-    now: datetime,
-    grace: timedelta = 2 * MINUTE,
-    watched_since: datetime = EPOCH,
-) -> Looked:
-    """The schedules of which two ticks in a row did not come, though the last was due for longer than `grace`.
+def missed(schedules: Sequence[Ticking], now: datetime, watched_since: datetime = EPOCH) -> Looked:
+    """The schedules of which two ticks in a row did not come, though the last was due for longer than `_GRACE`.
 
     What was due before `watched_since` begins nothing, for nothing ran then that could tick; and nothing is over by it.
     """
     found, still = [], set()
     for each in schedules:
-        due = [moment for moment in each.expected if moment <= now - grace]
+        due = [moment for moment in each.expected if moment <= now - _GRACE]
         if each.since is None or len(due) < _IN_A_ROW or each.since >= due[1]:
             continue
         event = Event(

@@ -22,7 +22,6 @@ class AlertsSpec:
         settle: how long a thing must be over before it is called over.
         told_late: what the tables tell of a moment longer ago is history: a replay, or the first start.
         bundle_lines: alerts that a message of many names one by one.
-        longest_line: characters of a line that may quote a chain.
         longest_body: characters of a message, where the channel takes more.
 
     Raises:
@@ -38,7 +37,6 @@ class AlertsSpec:
     settle: timedelta = 10 * MINUTE
     told_late: timedelta = DAY
     bundle_lines: int = 10
-    longest_line: int = 200
     longest_body: int = 3_500
 
     def __post_init__(self) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline.monitoring.drift.divergence import Floats
 from pipeline.monitoring.drift.watch_spec import WatchSpec
 from pipeline.monitoring.drift.windows import GROUP
-
-type Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def usual_auc(reference: pl.DataFrame, columns: Sequence[str], spec: WatchSpec) 
     n_pools = days.select(*GROUP, "day").unique().group_by("day").len().filter(pl.col("len") >= spec.min_day_pools)
     if n_pools.height < spec.min_days or not spec.max_days:
         return None
-    chosen = n_pools.sort("day").gather_every(max(1, n_pools.height // spec.max_days)).head(spec.max_days)["day"]
+    n_asked = min(n_pools.height, spec.max_days)
+    chosen = n_pools["day"].sort().gather(np.arange(n_asked) * n_pools.height // n_asked)  # spread over all of them
     rule = replace(spec.drift, n_permutations=_FEW_PERMUTATIONS)
     found = []
     for day in chosen:

@@ -16,16 +16,15 @@ and an increase that is certain may be too small to matter, so it has a floor.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
+from pipeline.monitoring.drift.divergence import Floats
 from pipeline.monitoring.drift.watch_spec import WatchSpec
 from pipeline.monitoring.drift.windows import mean_of_pools
 from pipeline.tables import OUTCOMES
-
-type Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SMALLEST: Final = 1e-15
 """A probability below this counts as this much, as it does in `outcomes`."""

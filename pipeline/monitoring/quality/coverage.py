@@ -41,7 +41,7 @@ def visits(snapshots: pl.DataFrame, span: Span, follow: timedelta) -> pl.DataFra
     return plan.filter(pl.col("n_due") > 0)
 
 
-def rows_of_rows(asked: pl.DataFrame, made: pl.DataFrame, each: int = 1) -> pl.DataFrame:
+def rows_of_rows(asked: pl.DataFrame, made: pl.DataFrame, each: int) -> pl.DataFrame:
     """For each pool how many rows were to be made (`each` of every one asked about) and how many were.
 
     Args:

@@ -1,4 +1,4 @@
-"""From a pool's reserve updates to its snapshots.
+"""From the reserve updates of a recorded pool to its snapshots.
 
 Belongs here: putting schedule, state and windows together as the `snapshots` table.
 Stays out: reading and writing the lake, and which hours are computed.
