@@ -118,6 +118,11 @@ class Bars:
             RangeMinimum.over(-known_at.astype(np.float64), longest),
         )
 
+    @property
+    def over_at(self) -> Ints:
+        """When each bar was over: what happened in it had happened by then."""
+        return self.start + self.bar_minutes * MINUTE_US
+
     def window(self, decisions: Decisions, hours: int) -> Window:
         """The bars that start in [t, t + hours) of each decision; they tile its window."""
         starts = (decisions.time, decisions.time + hours * HOUR_US)

@@ -22,7 +22,9 @@ RUG_KINDS: Final = {DRAINED: "drained", DUMPED: "dumped", BOTH: "both"}
 class Paths:
     """What happened in each window: prices in quote tokens, times in us or `NEVER`, `touch` one of three codes.
 
-    `peak_at` and `trough_at` are `NEVER` where the reference itself, held from the decision on, was the extreme.
+    Extremes and touches were when their bar was over, whenever it was learned; a rug is dated by when it was learned,
+    for it is told at once. `peak_at` and `trough_at` are `NEVER` where the reference itself, held from the decision on,
+    was the extreme.
     `is_reserve_told`: every bar of the window, or up to the one that was a rug, knows its reserve (true of no bars).
     `rug_kind` is one of four codes; `rug_start` is when the bar began in which the pool was first a rug.
     """
@@ -131,13 +133,13 @@ def _first_touch(bars: Bars, window: Window, price: Floats, spec: LabelsSpec) ->
     lower = bars.low.first_at_most(first, stop, _limit(price, spec.reaching(spec.barrier_lower_pct)))
     touch = np.where(lower <= upper, LOWER, UPPER)
     at = np.minimum(lower, upper)
-    return np.where(at < stop, touch, NO_TOUCH).astype(np.int8), bars.at(bars.known_at, at, stop)
+    return np.where(at < stop, touch, NO_TOUCH).astype(np.int8), bars.at(bars.over_at, at, stop)
 
 
 def _extreme_at(bars: Bars, table: RangeMinimum, window: Window, limit: Floats, reference: Floats) -> Ints:
-    """When the extreme of a window could first be seen: `NEVER` where no bar went beyond the reference."""
+    """When the bar was over that holds the extreme of a window: `NEVER` where none went beyond the reference."""
     found = table.first_at_most(window.first, window.stop, limit)
-    return np.where(limit < reference, bars.at(bars.known_at, found, window.stop), NEVER)
+    return np.where(limit < reference, bars.at(bars.over_at, found, window.stop), NEVER)
 
 
 def _limit(reference: Floats, ratio: float, none: float = -np.inf) -> Floats:

@@ -140,8 +140,8 @@ class Watch:
     def _priced_at(self, decisions: Decisions, end: Ints) -> Ints:
         """When each window's last observation with a price was made; the decision itself is one."""
         stop = self.alone.search(decisions.pool_number, end)
-        starts: Ints = self.alone.start[np.maximum(stop - 1, 0)]
-        return starts + self.alone.bar_minutes * MINUTE_US
+        over_at: Ints = self.alone.over_at[np.maximum(stop - 1, 0)]
+        return over_at
 
     def _rug_seen(self, decisions: Decisions, hours: int, covered: Coverage, spec: LabelsSpec) -> tuple[Ints, Bytes]:
         """When an observation alone told of a rug, and its kind: a bar of an earlier moment may be learned later."""

@@ -83,7 +83,7 @@ def by_bars(case: Case, hours: int) -> Row:
     for name, level, best in (("peak", "high", max), ("trough", "low", min)):
         values = [getattr(b, level) for b in bars]
         extreme = best([case.price, *values])
-        at = case.time if extreme == case.price else bars[values.index(extreme)].known_at
+        at = case.time if extreme == case.price else over(bars[values.index(extreme)])
         row |= {f"return_{name}_pct": change_of(extreme, case.price), f"{name}_at": at}
     row["path_known_at"] = max([end, *(b.known_at for b in bars)])
     return row | {"return_end_pct": change_of(close, case.price)}
@@ -116,12 +116,17 @@ def band(close: int, price: int) -> str:
     return "DIP"
 
 
+def over(bar: Bar) -> datetime:
+    """When the bar was over, whenever it was learned."""
+    return START + (bar.slot + 1) * BAR
+
+
 def touch(bars: Sequence[Bar], price: int, end: datetime) -> tuple[str, datetime]:
     for bar in bars:
         if bar.low * 100 <= price * 70:
-            return "lower", bar.known_at
+            return "lower", over(bar)
         if bar.high * 100 >= price * 130:
-            return "upper", bar.known_at
+            return "upper", over(bar)
     return "vertical", end
 
 

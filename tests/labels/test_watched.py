@@ -12,6 +12,8 @@ from label_oracle import expected
 from labelled_paths import BAR, START, Bar, Case, Sight, label
 from polars.testing import assert_frame_equal
 
+from pipeline.expectations.bands import OutcomeBands
+from pipeline.expectations.verdict import validate
 from pipeline.labels.spec import LabelsSpec
 from pipeline.tables import LABELS
 
@@ -60,6 +62,20 @@ def assert_as_expected(case: Case) -> None:
 @given(case=cases())
 def test_a_slow_watcher_in_plain_python_says_the_same(case: Case) -> None:
     assert_as_expected(case)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=cases())
+def test_no_label_breaks_what_its_table_promises_however_late_its_bars_were_told(case: Case) -> None:
+    verdict = validate(LABELS, label(case), bands=OutcomeBands.of(case.spec))
+    assert verdict.is_passed, verdict.in_words()
+
+
+def test_a_peak_and_a_touch_are_dated_by_when_they_were_and_not_by_when_they_were_told() -> None:
+    told_late = Bar(4, 100, 140, 104, reserve_low=None, late_s=4000)
+    found = row_of(watched(every(1), [told_late]))
+    assert found["peak_at"] == found["first_touch_at"] == START + 5 * BAR
+    assert found["path_known_at"] == told_late.known_at
 
 
 def every(step: int, *, until: int = 12, **state: object) -> list[Sight]:

@@ -91,11 +91,11 @@ def _rug(case: Case, rows: Sightings, until: datetime) -> tuple[Bar | None, date
 
 def _barrier(case: Case, rows: Sightings, end: datetime | None) -> dict[str, object]:
     assert case.price
-    for _, bar, known in rows:
+    for _, bar, _ in rows:
         if bar.low * 100 <= case.price * 70:
-            return {"first_touch": "lower", "first_touch_at": known}
+            return {"first_touch": "lower", "first_touch_at": _end(bar)}
         if bar.high * 100 >= case.price * 130:
-            return {"first_touch": "upper", "first_touch_at": known}
+            return {"first_touch": "upper", "first_touch_at": _end(bar)}
     return {"first_touch": "vertical" if end else None, "first_touch_at": end}
 
 
@@ -107,7 +107,7 @@ def _extremes(case: Case, rows: Sightings, close: int) -> dict[str, object]:
     for name, level, best in (("peak", "high", max), ("trough", "low", min)):
         values = [getattr(b, level) for _, b, _ in rows]
         extreme = best([case.price, *values])
-        moment = case.time if extreme == case.price else rows[values.index(extreme)][2]
+        moment = case.time if extreme == case.price else _end(rows[values.index(extreme)][1])
         found |= {f"return_{name}_pct": change_of(extreme, case.price), f"{name}_at": moment}
     return found
 
