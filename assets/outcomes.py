@@ -10,8 +10,8 @@ import polars as pl
 from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import frame_metadata, n_rows, table_value
 from assets.models import SPEC as TRAINING
+from assets.pictures import picture
 from assets.predictions import SPEC
-from assets.reports import picture
 from pipeline.calendars import DAY, HOUR, MINUTE, Clock, Span, floor, spans_of
 from pipeline.lake import Lake
 from pipeline.predictions.outcomes import Reconciled, open_predictions, reconcile, renewed, roles_held, settle

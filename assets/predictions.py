@@ -12,6 +12,7 @@ from assets.metadata import frame_metadata, n_rows
 from assets.models import SPEC as TRAINING
 from pipeline.calendars import EPOCH, HOUR, MINUTE, Clock, Span
 from pipeline.errors import PermanentError
+from pipeline.features.definitions import feature_definitions
 from pipeline.features.registry import feature_set_hash
 from pipeline.lake import Lake
 from pipeline.predictions.due import due_in_replay, due_live
@@ -20,6 +21,7 @@ from pipeline.predictions.spec import PredictionSpec
 from pipeline.promotion.cache import load_in_charge
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.standing import Deployed, standing
+from pipeline.promotion.versions import Fed
 from pipeline.tables import DEPLOYMENTS, FEATURES, PREDICTIONS, UNSCORED
 
 SPEC = PredictionSpec(
@@ -28,8 +30,6 @@ SPEC = PredictionSpec(
 )
 ROLES: tuple[Role, ...] = ("champion", "shadow", "former")
 REPLAYED = ("recording:", "simulation:")
-NEEDED_SHARE = 0.9
-"""Of a quiet pool half of the features are null. What nine rows in ten of the training had, a row must have most of."""
 
 
 class Serving(NamedTuple):
@@ -58,7 +58,8 @@ def predictions(
             "nobody is in charge, so nothing is predicted; the verdict on the last model is in `comparisons`"
         )
         return dg.MaterializeResult(metadata={"dagster/row_count": 0, "champion_version": "none"})
-    serving = [_serving(registry, model_cache, role, placed[role]) for role in ROLES if role in placed]
+    fed = fed_today()
+    serving = [_serving(registry, model_cache, role, placed[role], fed) for role in ROLES if role in placed]
     due = _due(lake, serving, clock)
     served = [one.served for one in serving]
     is_replayed = _source(serving).startswith(REPLAYED)
@@ -78,7 +79,12 @@ def predictions(
     )
 
 
-def _serving(registry: Registry, cache: Path, role: Role, deployed: Deployed) -> Serving:
+def fed_today() -> Fed:
+    """What models are fed with by the features of this code."""
+    return Fed(feature_set_hash(FEATURES_SPEC), feature_definitions(FEATURES_SPEC))
+
+
+def _serving(registry: Registry, cache: Path, role: Role, deployed: Deployed, fed: Fed) -> Serving:
     """The version as it is asked; one whose file is not what it should be fails when it is, and stops no other."""
     from pipeline.models.outcome_model import load_outcome  # noqa: PLC0415 - its learners are slow to import
 
@@ -87,16 +93,16 @@ def _serving(registry: Registry, cache: Path, role: Role, deployed: Deployed) ->
         "model_sha256": deployed.model_sha256, "since": deployed.known_at,
     }  # fmt: skip
     try:
-        loaded = load_in_charge(registry, cache, deployed, expected_feature_set=feature_set_hash(FEATURES_SPEC))
+        loaded = load_in_charge(registry, cache, deployed, fed=fed)
         model = load_outcome(loaded.model_bytes)
     except PermanentError as error:
         return Serving(_unreadable(error, named), error=error)
     names, said = model.feature_names, model.attributes
     served = Served(
         **named,
-        feature_set=loaded.registered.feature_set,
+        feature_set=fed.feature_set,
         feature_names=names,
-        needed=tuple(name for name, share in zip(names, model.present, strict=True) if share >= NEEDED_SHARE),
+        needed=tuple(name for name, share in zip(names, model.present, strict=True) if share >= SPEC.needed_share),
         horizons_hours=model.horizons_hours,
         learned_until=pl.Series([said["learned_until"]]).str.to_datetime(time_zone="UTC").item(),
         predict=model.predict,
@@ -120,17 +126,14 @@ def _due(lake: Lake, serving: list[Serving], clock: Clock) -> pl.DataFrame:
     """The snapshots that every role is asked about, chosen before any of them is."""
     now = clock.now()
     source = _source(serving)
-    age = pl.col("age_hours")
-    of_age = age.is_null() | age.is_between(SPEC.min_age_hours, SPEC.max_age_hours)
     if not source.startswith(REPLAYED):
         lately = Span(now - SPEC.due, now + HOUR)
-        return due_live(lake.scan(FEATURES, lately, sources=[source]).filter(of_age).collect(), now, SPEC)
+        return due_live(lake.scan(FEATURES, lately, sources=[source]), now, SPEC)
     since = min(one.served.since for one in serving)
-    learned_until = serving[0].served.learned_until
+    # A champion that cannot be asked has nothing to say with hindsight either.
+    learned_until = serving[0].served.learned_until if serving[0].error is None else since
     span = Span(min(since, learned_until), now + HOUR)
-    return due_in_replay(
-        lake.scan(FEATURES, span, sources=[source]).filter(of_age).collect(), now, since, learned_until, SPEC
-    )
+    return due_in_replay(lake.scan(FEATURES, span, sources=[source]), now, since, learned_until, SPEC)
 
 
 def _source(serving: list[Serving]) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
 from assets.models import frozen, trained_before
+from assets.predictions import fed_today
 from assets.quality import promotion_held
 from assets.returns import dataset_in_force, nothing_done, version_of, why_nothing
 from pipeline.calendars import Clock
@@ -23,15 +24,15 @@ from pipeline.models.returns.spec import RETURN_BASELINES
 from pipeline.models.spec import BASELINES, MODEL
 from pipeline.models.training_set import TrainingSet
 from pipeline.promotion.cache import load_in_charge
-from pipeline.promotion.ledger import Deployed, evidence_of
+from pipeline.promotion.ledger import Deployed, evidence_of, quoted
 from pipeline.promotion.looks import Looks
 from pipeline.promotion.moves import Move, Moves, why_not
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.spec import OUTCOME, RETURN, PromotionSpec
 from pipeline.promotion.standing import Standing
-from pipeline.promotion.succession import Incumbent, Judged, judge
+from pipeline.promotion.succession import Incumbent, Judged, judge, why_tried
 from pipeline.promotion.trial_spec import TRIAL
-from pipeline.promotion.versions import RegisteredVersion
+from pipeline.promotion.versions import RegisteredVersion, why_mute
 from pipeline.tables import (
     COMPARISONS,
     EVALUATIONS,
@@ -198,22 +199,8 @@ def _stepped(
     )
     # A trial may begin meanwhile: it is concluded in nobody's favour while promotion is held.
     is_held = held if judged.step == "promote" else ""
-    refused = why_not(stands, move) or _why_tried(moves, challenger, stands) or is_held
+    refused = why_not(stands, move) or why_tried(moves.ledger(), move.model_name, move.version, stands) or is_held
     return refused, bool(refused) or moves.move(move, at=clock.now(), given=stands) is not None
-
-
-def _why_tried(moves: Moves, challenger: Challenger, stands: Standing) -> str:
-    """Why a challenger was judged enough: its trial against this very champion ended; empty where none did.
-
-    The same evidence would let it in again and again, and each trial costs a share of the year's budget.
-    """
-    if stands.champion is None:
-        return ""
-    ended = moves.ledger().filter(
-        pl.col("model_name") == challenger.version.model_name, pl.col("action") == "reject",
-        pl.col("version") == challenger.version.version, pl.col("sequence") > stands.champion.sequence,
-    )  # fmt: skip
-    return "its trial against this champion has ended" if ended.height else ""
 
 
 def _said_by_model(lake: Lake, version: RegisteredVersion) -> pl.DataFrame:
@@ -230,9 +217,12 @@ def _asked(
     from pipeline.models.rival import answered  # noqa: PLC0415
 
     try:
-        loaded = load_in_charge(registry, cache, named, expected_feature_set=frozen_set.feature_set)
+        loaded = load_in_charge(registry, cache, named)
+        mute = why_mute(loaded.registered, fed_today())
     except RegistryError as error:
-        return Incumbent(named.version, source, mute=f"which cannot be asked any more: {error}")
+        mute = quoted(str(error))
+    if mute:
+        return Incumbent(named.version, source, mute=mute)
     model = load_outcome(loaded.model_bytes)
     until = pl.Series([model.attributes["learned_until"]]).str.to_datetime(time_zone="UTC").item()
     said = answered(frozen_set, evaluation, model, until)

@@ -1,21 +1,22 @@
 """`poolcast promotion`: who is in charge and why, whether the record of it is sound, and a person's word on it.
 
-Belongs here: arguments, how standings and rows are shown, exit statuses, and how a command reaches the registry without
-a server. Stays out: what a word does (`pipeline.promotion.human`).
+Belongs here: arguments, exit statuses, and how a command reaches the registry without a server. Stays out: how
+standings are shown (`promotion_status`), and what a word does (`pipeline.promotion.human`).
 """
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.lake import print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
+from pipeline.cli.promotion_status import comparisons_table, mute_of, standings_table, told_of, words_on
+from pipeline.cli.rows import print_wide
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of, user_name
 from pipeline.errors import ServiceError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pipeline.promotion.audit import Finding
     from pipeline.promotion.human import Said, Word
     from pipeline.promotion.registry import Registry
-    from pipeline.promotion.standing import Standing
     from resources.settings import Settings
 
 promotion = typer.Typer(no_args_is_help=True, help="Promotion: who is in charge and why, and a person's word on it.")
@@ -43,29 +43,34 @@ _OUTCOME: Final = "pool-outcome"
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say who stands where since when and why, of every model, after checking the ledger's hash chain.
 
+    Also who cannot be asked any more, because a feature that it takes has changed: of versions whose file is in the
+    cache, where those are that predict.
+
     A chain shows any row that was changed, moved or slipped in. That its end was cut off shows only against the
     registry: `poolcast promotion audit`.
     """
     from pipeline.promotion.standing import standing
     from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
-    lake = lake_of(settings_of(data_dir))
+    settings = settings_of(data_dir)
+    lake = lake_of(settings)
     ledger = lake.scan(DEPLOYMENTS).sort("sequence").collect()
     stands = {name: standing(ledger, name) for name in sorted(set(ledger["model_name"]))}
+    mute = {name: mute_of(settings.model_cache, name, each) for name, each in stands.items()}
     compared = lake.scan(COMPARISONS).sort("known_at", "challenger_version", "opponent").collect()
     if as_json:
-        told = {name: told_of(each) for name, each in stands.items()}
+        told = {name: {**told_of(each), "cannot_be_asked": mute[name]} for name, each in stands.items()}
         print_json({"deployments": ledger.to_dicts(), "comparisons": compared.to_dicts(), "standings": told})
         return
     if not stands:
         out.print("Nobody is in charge.")
     else:
-        print_wide(_standings_table(stands, {row["sequence"]: row for row in ledger.iter_rows(named=True)}))
+        print_wide(standings_table(stands, {row["sequence"]: row for row in ledger.iter_rows(named=True)}))
     for name, each in stands.items():
-        for line in _words_on(each):
+        for line in words_on(each, mute[name]):
             out.print(f"{name}: {line}", markup=False)
     if compared.height:
-        print_wide(_comparisons_table(compared.to_dicts()))
+        print_wide(comparisons_table(compared.to_dicts()))
 
 
 @promotion.command("history")
@@ -219,17 +224,6 @@ def _show_said(word: str, model: str, said: "Said") -> None:
         out.print(f"The aliases follow at the next reconciliation: {said.pending}", markup=False)
 
 
-def user_name() -> str:
-    """Who runs this process, as the operating system knows it; the environment may say anything."""
-    import os
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
 @contextmanager
 def reached(settings: "Settings") -> Iterator[tuple["Registry | None", str]]:
     """The registry for the length of a block, or None and why it cannot be reached.
@@ -259,24 +253,6 @@ def reached(settings: "Settings") -> Iterator[tuple["Registry | None", str]]:
         yield registry, why_not
 
 
-def told_of(stands: "Standing") -> dict[str, Any]:
-    """A standing as JSON holds it."""
-    told: dict[str, Any] = dict.fromkeys(("champion", "former", "shadow", "challenger"))
-    told |= {alias: asdict(who) for alias, who in stands.placed.items()}
-    lists = {name: sorted(getattr(stands, name)) for name in ("approved", "vetoed", "barred")}
-    return {**told, **lists, "pinned": stands.pinned, "cooling_since": stands.cooling_since}
-
-
-def _standings_table(stands: "dict[str, Standing]", rows: dict[int, dict[str, Any]]) -> RichTable:
-    shown = RichTable("model", "stands as", "version", "since, UTC", "by", "why", box=None, pad_edge=False)
-    for name, each in stands.items():
-        for alias, who in each.placed.items():
-            row = rows[who.sequence]
-            cells = (alias, who.version, f"{who.known_at:%Y-%m-%d %H:%M}", row["actor"], row["reason"])
-            shown.add_row(*map(as_written, (name, *cells)))
-    return shown
-
-
 def _require_known(model: str, told_of: Iterable[str]) -> None:
     """Raise UsageError for a model that is neither ours nor one that the ledger tells of: most likely mistyped."""
     from pipeline.promotion.spec import OUTCOME, RETURN
@@ -286,32 +262,9 @@ def _require_known(model: str, told_of: Iterable[str]) -> None:
         raise UsageError(f"nobody knows a model {model!r}; known are {sorted(known)!r}")
 
 
-def _words_on(stands: "Standing") -> Iterator[str]:
-    if stands.pinned:
-        yield "pinned by a person: nothing moves by itself."
-    if stands.cooling_since is not None:
-        yield f"last rolled back at {stands.cooling_since:%Y-%m-%d %H:%M} UTC."
-    for name in ("approved", "vetoed", "barred"):
-        versions = sorted(getattr(stands, name))
-        if versions:
-            yield f"{name}: version {', '.join(map(str, versions))}."
-
-
 def _show_findings(found: "list[Finding]") -> None:
     shown = RichTable("check", "model", "found", "what", box=None, pad_edge=False)
     for each in found:
         state = Text(each.state, style=_STYLES[each.state])
         shown.add_row(each.check, as_written(each.model_name or "all"), state, as_written(each.told))
     out.print(shown)
-
-
-def _comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
-    names = ("model", "version", "against", "pools", "judged by", "gain", "95 % interval", "passed")
-    table = RichTable(*names, title="Comparisons; the unit is the pool, losses are means over pools")
-    for row in rows:
-        low, high = row["gain_low_pct"], row["gain_high_pct"]
-        interval = "" if low is None or high is None else f"{low:.1f} to {high:.1f} %"
-        gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
-        who = (row["model_name"], str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}")
-        table.add_row(*map(as_written, who), row["loss"].replace("_", " "), gain, interval, passed)
-    return table

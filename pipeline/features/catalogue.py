@@ -43,21 +43,13 @@ def described(feature: Feature, spec: FeaturesSpec) -> Entry:
         formula=inspect.cleandoc(feature.formula.__doc__ or ""),
         type=_TYPES[str(column.dtype)],
         unit=column.unit,
-        range=_range(column.minimum, column.maximum),
+        range=column.bounds or "any",
         inputs=[read.name for read in feature.inputs],
         window=_length(feature.look_back),
         null_when=feature.null_rule,
         example_given=dict(feature.example.given),
         example_gives=feature.value(feature.example.given, spec),
     )
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return "any"
-    if high is None:
-        return f">= {low:g}"
-    return f"<= {high:g}" if low is None else f"{low:g} to {high:g}"
 
 
 def _length(length: timedelta) -> str:

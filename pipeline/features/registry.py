@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, get_args
@@ -37,6 +38,8 @@ _FAMILIES: Final = (
     core, momentum, smart_money, trends, patterns, sentiment, activity, technical, market, correlation, flow,
 )  # fmt: skip
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+_NEAR: Final = 5
+"""Names that stand for one that there is not."""
 
 
 def collect(families: Iterable[ModuleType], columns: Mapping[str, Iterable[Any]]) -> dict[str, Feature]:
@@ -71,7 +74,10 @@ def named(name: str) -> Feature:
         UsageError: there is none.
     """
     if name not in REGISTRY:
-        raise UsageError(f"there is no feature {name!r}; `poolcast features list` shows all {len(REGISTRY)}")
+        within = [known for known in REGISTRY if name and name.lower() in known]
+        near = list(dict.fromkeys([*get_close_matches(name.lower(), REGISTRY), *within]))[:_NEAR]
+        meant = f": did you mean {', '.join(near)}?" if near else ";"
+        raise UsageError(f"there is no feature {name!r}{meant} `poolcast features list` shows all {len(REGISTRY)}")
     return REGISTRY[name]
 
 
@@ -105,13 +111,13 @@ def look_back(spec: FeaturesSpec) -> timedelta:
 LOOK_BACK: Final = look_back(FeaturesSpec())
 
 
-def _code(file: Path) -> str:
+def wordless(file: Path) -> ast.Module:
     """A module's code without comments and docstrings, so that wording does not rename every feature set."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             node.body = [one for one in node.body if not _is_text(one)]
-    return ast.dump(tree)
+    return tree
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -126,7 +132,18 @@ def _engines_code() -> dict[str, str]:
     engines = [file for file in (here / "engines").glob("*.py") if not file.stem.startswith(("online", "__"))]
     beside = [here / f"{name}.py" for name in ("algebra", "engine", "engine_list", "feature", "inputs", "spec")]
     files = sorted([*engines, *beside])
-    return {file.stem: _code(file) for file in files}
+    return {file.stem: ast.dump(wordless(file)) for file in files}
+
+
+def stated(one: Feature, spec: FeaturesSpec) -> dict[str, Any]:
+    """What a feature's own definition says: everything but the code that computes its inputs."""
+    return {
+        "name": one.name,
+        "family": one.family,
+        "inputs": [repr(read) for read in one.inputs],
+        "formula": one.expr(spec).meta.serialize(format="json"),
+        "range": (one.column.minimum, one.column.maximum),
+    }
 
 
 def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Feature] | None = None) -> str:
@@ -141,16 +158,11 @@ def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Featur
     """
     spec = spec or FeaturesSpec()
     chosen = tuple(REGISTRY.values()) if features is None else tuple(features)
-    stated = [
-        {
-            "name": f.name,
-            "family": f.family,
-            "inputs": [repr(read) for read in f.inputs],
-            "formula": f.expr(spec).meta.serialize(format="json"),
-            "range": (f.column.minimum, f.column.maximum),
-        }
-        for f in chosen
-    ]
     ranges = [(c.name, c.minimum, c.maximum) for table in (SNAPSHOTS, TOKENS) for c in table.columns]
-    whole = {"features": stated, "spec": asdict(spec), "engines": _engines_code(), "input_ranges": ranges}
+    whole = {
+        "features": [stated(one, spec) for one in chosen],
+        "spec": asdict(spec),
+        "engines": _engines_code(),
+        "input_ranges": ranges,
+    }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -93,23 +93,23 @@ def nested_slices(table: pl.DataFrame) -> dict[str, dict[str, object]]:
 
 
 def with_tier(frame: pl.DataFrame, tiers: Tiers, reserve: str = "reserve_usd") -> pl.DataFrame:
-    """The frame with `tier`: the liquidity tier of each row's reserve, in words; an unknown reserve is null.
+    """The frame with `tier`: the liquidity tier of each row's reserve, as `tables.TIERS` calls it; unknown is null.
 
     >>> frame = pl.DataFrame({"reserve_usd": [2e5, 1e5, 5.0, None]})
     >>> with_tier(frame, [(1e5, True), (1e4, False)])["tier"].to_list()
-    ['over 100,000 USD', '10,000 to 100,000 USD', 'under 10,000 USD', None]
+    ['above 100k', '10k to 100k', 'below 10k', None]
     """
     bounds = [bound for bound, _ in tiers]
     if not bounds or bounds != sorted(bounds, reverse=True):
         raise UsageError(f"tiers must run from the richest to the poorest, found {bounds!r}: reorder them")
-    names = [f"over {bounds[0]:,.0f} USD"]
-    names += [f"{low:,.0f} to {high:,.0f} USD" for high, low in pairwise(bounds)]
-    usd, tier = pl.col(reserve), pl.lit(f"under {bounds[-1]:,.0f} USD")
+    told = [f"{bound / 1000:g}k" for bound in bounds]
+    names = [f"above {told[0]}", *(f"{low} to {high}" for high, low in pairwise(told))]
+    poorest = f"below {told[-1]}"
+    usd, tier = pl.col(reserve), pl.lit(poorest)
     for (bound, is_exclusive), name in reversed(list(zip(tiers, names, strict=True))):
         tier = pl.when(usd > bound if is_exclusive else usd >= bound).then(pl.lit(name)).otherwise(tier)
     known = pl.when(usd.is_not_null() & usd.cast(pl.Float64).is_not_nan()).then(tier)
-    poorest_first = [f"under {bounds[-1]:,.0f} USD", *reversed(names)]
-    return frame.with_columns(known.cast(pl.Enum(poorest_first)).alias("tier"))
+    return frame.with_columns(known.cast(pl.Enum([poorest, *reversed(names)])).alias("tier"))
 
 
 def with_age(frame: pl.DataFrame, age: str, edges: Sequence[float] = AGE_EDGES_HOURS) -> pl.DataFrame:

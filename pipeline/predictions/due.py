@@ -17,7 +17,7 @@ from pipeline.predictions.spec import PredictionSpec
 from pipeline.tables import POOL_KEY, POOL_TIME_KEY
 
 
-def due_live(features: pl.DataFrame, now: datetime, spec: PredictionSpec) -> pl.DataFrame:
+def due_live(features: pl.LazyFrame, now: datetime, spec: PredictionSpec) -> pl.DataFrame:
     """Each pool's newest snapshot that is known, of an age that models were trained on or unknown, and not too old.
 
     Args:
@@ -33,7 +33,7 @@ def due_live(features: pl.DataFrame, now: datetime, spec: PredictionSpec) -> pl.
 
 
 def due_in_replay(
-    features: pl.DataFrame, now: datetime, since: datetime, learned_until: datetime, spec: PredictionSpec
+    features: pl.LazyFrame, now: datetime, since: datetime, learned_until: datetime, spec: PredictionSpec
 ) -> pl.DataFrame:
     """Each pool's newest snapshot of every look since `since`, and with hindsight the newest of pools without any.
 
@@ -63,11 +63,11 @@ def due_in_replay(
     ).sort(*POOL_TIME_KEY)
 
 
-def _told(features: pl.DataFrame, now: datetime, spec: PredictionSpec) -> pl.DataFrame:
-    """What is known by now, of an age that models were trained on, or of none that is known."""
+def _told(features: pl.LazyFrame, now: datetime, spec: PredictionSpec) -> pl.DataFrame:
+    """What is known by now, of an age that models were trained on, or of none that is known; no other row is read."""
     age = pl.col("age_hours")
     of_age = age.is_null() | age.is_between(spec.min_age_hours, spec.max_age_hours)
-    return features.filter(pl.col("known_at") <= require_utc(now), pl.col("event_time") <= now, of_age)
+    return features.filter(pl.col("known_at") <= require_utc(now), pl.col("event_time") <= now, of_age).collect()
 
 
 def _newest(told: pl.DataFrame) -> pl.DataFrame:

@@ -42,7 +42,7 @@ class Served:
         model_name: the registered model.
         model_version: its version.
         model_sha256: of the model file.
-        feature_set: hash of the features it was trained on.
+        feature_set: hash of the features it is fed with; those that it takes are as they were when it learned.
         feature_names: its inputs, in order.
         needed: those of them that a row must have to be complete.
         horizons_hours: how far ahead it looks.

@@ -18,7 +18,7 @@ from pipeline.errors import InputError, RegistryError
 from pipeline.lake import disk
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.standing import Deployed
-from pipeline.promotion.versions import LoadedModel, RegisteredVersion, proven
+from pipeline.promotion.versions import Fed, LoadedModel, RegisteredVersion, proven
 
 KEPT: Final = 4
 """Files a model keeps: one for each place that a version may stand at."""
@@ -26,7 +26,7 @@ _SUFFIX: Final = ".model"
 
 
 def load_in_charge(
-    registry: Registry, cache_folder: Path, deployed: Deployed, *, expected_feature_set: str | None = None
+    registry: Registry, cache_folder: Path, deployed: Deployed, *, fed: Fed | None = None
 ) -> LoadedModel:
     """The model that the ledger names, from the cache if it is there and sound, else from the registry.
 
@@ -34,10 +34,10 @@ def load_in_charge(
         registry: asked only where the cache does not do.
         cache_folder: where files are kept; it need not exist yet.
         deployed: the version, and the SHA-256 of its file, as the ledger says.
-        expected_feature_set: the hash of the features that the caller will feed it with; None: not compared.
+        fed: what the caller will feed it with; None: not compared.
 
     Raises:
-        RegistryError: the registry's file is not what the ledger says, or it takes other features.
+        RegistryError: the registry's file is not what the ledger says, or it cannot be asked any more.
         TransientError: it is not in the cache and the registry cannot be reached.
         StorageError: the cache cannot be written.
     """
@@ -46,7 +46,13 @@ def load_in_charge(
         loaded = registry.load(deployed.model_name, deployed.version, expected_sha256=deployed.model_sha256)
         _keep(cache_folder, deployed, loaded)
         entry = loaded.registered, loaded.model_bytes
-    return proven(*entry, deployed.model_sha256, expected_feature_set)
+    return proven(*entry, deployed.model_sha256, fed)
+
+
+def kept_version(cache_folder: Path, deployed: Deployed) -> RegisteredVersion | None:
+    """What the registry told of a version when its file was kept; None where no sound file of it lies there."""
+    found = _cached(cache_folder, deployed)
+    return found[0] if found is not None else None
 
 
 def _place(folder: Path, deployed: Deployed) -> Path:

@@ -3,10 +3,9 @@
 Belongs here: what the card says, in Markdown that no text from outside can break. Stays out: the figures themselves.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
-from pipeline.promotion.markdown import cell
+from pipeline.promotion.markdown import cell, pairs
 from pipeline.promotion.run import TrainingRun
 
 MAX_DESCRIPTION: Final = 5_000
@@ -30,18 +29,12 @@ def describe(run: TrainingRun) -> str:
     ]
     shown = dict(list(run.metrics.items())[:_MAX_METRICS])
     parts = [
-        head,
-        _table("Metrics, out of sample", {name: f"{value:.4g}" for name, value in shown.items()}),
-        _table("Training set", run.dataset),
-        _table("Made from", run.identity),
-        _table("Parameters", run.params),
-        [f"**{len(run.feature_names)} features**: {cell(', '.join(run.feature_names))}"],
+        "\n".join(head),
+        pairs("Metrics, out of sample", {name: f"{value:.4g}" for name, value in shown.items()}),
+        pairs("Training set", run.dataset),
+        pairs("Made from", run.identity),
+        pairs("Parameters", run.params),
+        f"**{len(run.feature_names)} features**: {cell(', '.join(run.feature_names))}",
     ]
-    text = "\n\n".join("\n".join(part) for part in parts if part)
+    text = "\n\n".join(part for part in parts if part)
     return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 2].rstrip() + " …"
-
-
-def _table(title: str, rows: Mapping[str, object]) -> list[str]:
-    if not rows:
-        return []
-    return [f"| {title} | |", "|---|---|", *(f"| {cell(str(k))} | {cell(str(v))} |" for k, v in rows.items())]

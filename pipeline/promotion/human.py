@@ -4,9 +4,10 @@ Belongs here: which version is meant and which file it is, and writing the row. 
 command line), and whether it is allowed (`rules`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.errors import RegistryError, TransientError, UsageError
 from pipeline.lake import Lake
@@ -14,6 +15,9 @@ from pipeline.promotion.moves import Move, Moves
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.rules import PERSON
 from pipeline.promotion.standing import Standing
+
+_LISTED: Final = 10
+"""Versions that a message names."""
 
 type Word = Literal["approve", "veto", "pin", "unpin", "rollback"]
 
@@ -92,19 +96,26 @@ def _file_of(registry: Registry | None, stands: Standing, word: Word, model_name
 
     Only a veto needs no sound file: it may be why there is one.
     """
-    known = stands.files.get(version)
-    if registry is not None and word in ("approve", "rollback"):
-        return registry.load(model_name, version, expected_sha256=known).model_sha256
-    if known is not None:
-        return known
+    known, is_proven = stands.files.get(version), word in ("approve", "rollback")
     if registry is None:
+        if known is not None:
+            return known
         raise UsageError(
             f"{word} version {version} of {model_name!r}: the ledger never spoke of it, and the registry, which knows"
             " its file, cannot be reached; try again when it is up"
         )
-    told = {entry.version: entry.model_sha256 for entry in registry.versions(model_name)}.get(version)
-    if not told:
-        raise RegistryError(
-            f"{word} version {version} of {model_name!r}: the registry has no such version, or none that tells its file"
-        )
-    return told
+    if known is not None and not is_proven:
+        return known
+    told = {entry.version: entry.model_sha256 for entry in registry.versions(model_name)}
+    if not told.get(version):
+        what = "does not tell its file" if version in told else "has no such version"
+        there = f"in charge before were {stands.reigned_before}" if word == "rollback" else _newest(told)
+        raise RegistryError(f"{word} version {version} of {model_name!r}: the registry {what}; versions {there}")
+    return registry.load(model_name, version, expected_sha256=known).model_sha256 if is_proven else told[version]
+
+
+def _newest(versions: Collection[int]) -> str:
+    """Which versions there are: the newest, and how many before them."""
+    newest, n_older = sorted(versions)[-_LISTED:], len(versions) - _LISTED
+    listed = ", ".join(map(str, newest)) or "none"
+    return f"there are: {listed}" + (f" and {n_older} older ones" if n_older > 0 else "")

@@ -19,10 +19,11 @@ from pipeline.promotion.rules import why_refused
 from pipeline.promotion.spec import Approval
 from pipeline.promotion.standing import ALIAS_OF, Action, Alias, Deployed, standing
 from pipeline.tables import DEPLOYMENTS
+from pipeline.text import seen
 
 __all__ = [
     "GENESIS", "Action", "Alias", "Deployed", "current", "current_champion", "evidence_of", "named_comparisons",
-    "next_deployment", "row_hash", "trial_evidence", "verify",
+    "next_deployment", "quoted", "row_hash", "trial_evidence", "verify",
 ]  # fmt: skip
 
 
@@ -33,7 +34,19 @@ FIGURES: Final = (
 """What a row tells of each comparison that it names. Older rows tell of the opponent, the pools and the gain alone."""
 MAX_REASON: Final = 1_000
 MAX_ACTOR: Final = 200
+MAX_QUOTED: Final = 300
 """Characters. A row stays for good, and whoever reads the ledger reads all of it."""
+
+
+def quoted(text: str) -> str:
+    """What somebody else said (a registry, a file system), as a part of a reason: one short line that can be printed.
+
+    A move that is refused for the words of an error would leave a broken champion in charge.
+
+    >>> quoted("No such artifact:" + chr(10) + chr(27) + "[31m 'model.json'")
+    "No such artifact: [31m 'model.json'"
+    """
+    return seen(text, MAX_QUOTED)
 
 
 def next_deployment(

@@ -9,12 +9,11 @@ registry's tag and the ledger say before anybody parses them. The registry may b
 minutes, and what may come back is raised as `TransientError`.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pipeline.errors import RegistryError, TransientError
 from pipeline.promotion.card import describe
@@ -131,37 +130,26 @@ class Registry:
             else:
                 client.set_model_version_tag(model_name, str(version), name, value)
 
-    def load(
-        self,
-        model_name: str,
-        version: int | Literal["champion"] = "champion",
-        *,
-        expected_sha256: str | None = None,
-        expected_feature_set: str | None = None,
-    ) -> LoadedModel:
+    def load(self, model_name: str, version: int, *, expected_sha256: str | None = None) -> LoadedModel:
         """Read a version's model file as bytes and prove that it is the one that was registered.
 
         Args:
             model_name: the registered model.
-            version: a version, or `champion` for the one in charge.
+            version: its version; who is in charge, the ledger says and not an alias.
             expected_sha256: what the ledger says; compared as well.
-            expected_feature_set: the hash of the features that the caller will feed it with; compared as well.
 
         Raises:
             RegistryError: there is no such version or file, it has no tag `model_sha256`, or the hashes differ.
             TransientError: the registry cannot be reached.
         """
-        with self._asking(f"loaded {model_name!r} version {version!r}") as client, tempfile.TemporaryDirectory() as tmp:
-            found = self.champion(model_name) if version == "champion" else None
-            if version == "champion" and found is None:
-                raise RegistryError(f"loaded the champion of {model_name!r}: no version is champion; promote one first")
-            entry = found or _version(client.get_model_version(model_name, str(version)))
+        with self._asking(f"loaded {model_name!r} version {version}") as client, tempfile.TemporaryDirectory() as tmp:
+            entry = _version(client.get_model_version(model_name, str(version)))
             uri = client.get_model_version_download_uri(model_name, str(entry.version))
             got = mlflow().artifacts.download_artifacts(
                 f"{uri}/{entry.kind.file}", dst_path=tmp, tracking_uri=self._uri
             )
             model_bytes = Path(got).read_bytes()
-        return proven(entry, model_bytes, expected_sha256, expected_feature_set)
+        return proven(entry, model_bytes, expected_sha256)
 
     def plots(self, version: RegisteredVersion) -> dict[str, bytes]:
         """The pictures of a version's run, PNG by name; empty where it drew none.
@@ -221,7 +209,7 @@ class Registry:
                 run.model_name,
                 model.artifact_location,
                 run_id,
-                tags={**run.identity, "feature_names": json.dumps(run.feature_names), **run.kind.tags},
+                tags={**run.identity, **run.told_inputs, **run.kind.tags},
                 description=describe(run),
                 model_id=model.model_id,
             )

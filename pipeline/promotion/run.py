@@ -5,6 +5,7 @@ the card that a reviewer reads (`card`).
 """
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.promotion.kinds import Kind
+from pipeline.promotion.versions import DEFINITIONS
 from pipeline.text import uncalculated
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -36,6 +38,8 @@ class TrainingRun:
         feature_set: hash of the features' names and formulas.
         code_version: of the code that trained it.
         feature_names: the model's inputs, in order.
+        feature_definitions: input -> hash of its own definition, of all inputs; empty: the whole set alone names them,
+            and the model can only be asked until any feature changes.
         kind: what the file is and what the model puts out.
         params: hyper-parameters and whatever else was chosen.
         metrics: finite figures; the most telling first, the card shows the first 30.
@@ -51,8 +55,8 @@ class TrainingRun:
         dagster_url: the page of the run that trained it; empty where Dagster did not.
 
     Raises:
-        InputError: the hash is not that of the bytes, a metric is not finite, a name cannot be a file's name, or a
-            plot is not a PNG.
+        InputError: the hash is not that of the bytes, definitions are not those of the inputs, a metric is not finite,
+            a name cannot be a file's name, or a plot is not a PNG.
     """
 
     model_name: str
@@ -65,6 +69,7 @@ class TrainingRun:
     kind: Kind
     params: Mapping[str, Scalar]
     metrics: Mapping[str, float]
+    feature_definitions: Mapping[str, str] = field(default_factory=dict, repr=False)
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
     plots: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     documents: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -82,6 +87,11 @@ class TrainingRun:
             raise InputError(
                 f"described a training run: model_sha256 is {self.model_sha256!r}, the bytes give {found!r}"
             )
+        if self.feature_definitions and set(self.feature_definitions) != set(self.feature_names):
+            raise InputError(
+                f"described a training run: it defines {sorted(self.feature_definitions)!r}, and the model takes"
+                f" {sorted(self.feature_names)!r}; give exactly the definitions of these"
+            )
         names = {*self.tables, *self.plots, *self.documents}
         figures = (*self.metrics, *self.curves)
         bad = [n for n in names if not _NAME.fullmatch(n)] + [m for m in figures if not _METRIC.fullmatch(m)]
@@ -92,6 +102,14 @@ class TrainingRun:
             raise InputError(f"described a training run: metrics {wrong!r} are not finite; leave out what has no value")
         if any(not png.startswith(b"\x89PNG\r\n") for png in self.plots.values()):
             raise InputError(f"described a training run: not every plot of {sorted(self.plots)!r} is a PNG")
+
+    @property
+    def told_inputs(self) -> dict[str, str]:
+        """The tags of a version by which it is told whether it can still be asked."""
+        told = {"feature_names": json.dumps(self.feature_names)}
+        if self.feature_definitions:
+            told[DEFINITIONS] = json.dumps(dict(self.feature_definitions), sort_keys=True)
+        return told
 
     @property
     def identity(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,6 @@ from pipeline.promotion.spec import BETTER, HARM, BettingSpec
 from pipeline.tables import UTC
 
 type Decision = Literal["promote", "continue", "reject"]
-DECISIONS: Final[tuple[Decision, ...]] = get_args(Decision.__value__)
 
 LOSSES: Final = ("loss_champion", "loss_challenger")
 PAIRS: Final = ("pool", "matured_at", *LOSSES)

@@ -94,6 +94,12 @@ class Standing:
         """Every alias that somebody stands at."""
         return {alias: found for alias in ALIASES if (found := self.at(alias)) is not None}
 
+    @property
+    def reigned_before(self) -> str:
+        """The versions that were in charge before the one that is now, as text: whom one may go back to."""
+        before = sorted(self.reigned - ({self.champion.version} if self.champion else NOBODY))
+        return ", ".join(map(str, before)) or "none"
+
     def of(self, version: int) -> str:
         """What one version is, in a few words: where it stands since when, and what was said of it."""
         stood = [(alias, who.known_at) for alias, who in self.placed.items() if who.version == version]

@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.promotion.gate import Comparison, Verdict, beats_all, comparison_row
 from pipeline.promotion.losses import compare_evaluations
 from pipeline.promotion.spec import PromotionSpec
+from pipeline.promotion.standing import Standing
 
 MODEL = "model"
 
@@ -29,7 +30,7 @@ class Incumbent:
     Attributes:
         said: its predictions of those rows of the challenger's evaluation that came after both had learned, in the same
             columns; None where it was not asked.
-        mute: why it can no longer be asked (the features it was fed are not computed any more), in words; else empty.
+        mute: why it can no longer be asked (a feature that it takes is defined otherwise now), in words; else empty.
     """
 
     version: int
@@ -61,7 +62,9 @@ def judge(
     """Compare a challenger with every baseline and with the champion, and say what it may do next.
 
     A first champion must beat every baseline, and so must whoever asks for a trial; that one must beat the champion
-    too, by the same rule, on rows that neither had seen. Whether it takes charge, its trial decides.
+    too, by the same rule, on rows that neither had seen. Whether it takes charge, its trial decides. A champion that
+    can no longer be asked predicts nothing either: who beats every baseline takes its place, and the verdict says that
+    the two were not compared, and why.
 
     Args:
         evaluations: predictor -> what it said out of sample of the same rows, in the columns that the rule's loss
@@ -122,6 +125,20 @@ def why_barred(version: int, source: str, incumbent: Incumbent | None) -> str:
     return ""
 
 
+def why_tried(ledger: pl.DataFrame, model_name: str, version: int, stands: Standing) -> str:
+    """Why a challenger was judged enough: its trial against this very champion ended; empty where none did.
+
+    The same evidence would let it in again and again, and each trial costs a share of the year's budget.
+    """
+    if stands.champion is None:
+        return ""
+    ended = ledger.filter(
+        pl.col("model_name") == model_name, pl.col("action") == "reject", pl.col("version") == version,
+        pl.col("sequence") > stands.champion.sequence,
+    )  # fmt: skip
+    return "its trial against this champion has ended" if ended.height else ""
+
+
 def _reality(source: str) -> int:
     """0: a market that was made up; 1: one that was recorded, and has ended (or is not on record); 2: the live one."""
     if source.startswith("simulation:"):
@@ -155,8 +172,7 @@ def _verdict(
     if incumbent is None:
         return found, "promote" if found.is_promoted else "stay"
     if not _is_rival(source, incumbent):
-        why = incumbent.mute or f"which learned from {incumbent.source}"
-        told = f"{found.reason}; replaces version {incumbent.version}, {why}" if found.is_promoted else found.reason
+        told = f"{found.reason}; {_not_compared(incumbent, found.is_promoted)}"
         return Verdict(found.is_promoted, told, found.unbeaten), "promote" if found.is_promoted else "stay"
     if f"version:{incumbent.version}" not in compared:
         told = f"no pool of its last block was born after the champion, version {incumbent.version}, had learned"
@@ -164,3 +180,10 @@ def _verdict(
     if not found.is_promoted:
         return found, "stay"
     return Verdict(False, f"{found.reason}: may run in the shadow of version {incumbent.version}", ()), "challenge"
+
+
+def _not_compared(incumbent: Incumbent, is_replaced: bool) -> str:
+    """That the champion was not compared with, and why."""
+    done = "takes charge without a" if is_replaced else "there was no"
+    why = f"it cannot be asked any more: {incumbent.mute}" if incumbent.mute else f"it learned from {incumbent.source}"
+    return f"{done} comparison with the champion, version {incumbent.version}: {why}"

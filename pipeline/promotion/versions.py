@@ -1,16 +1,35 @@
 """A version of a model, as the registry holds it, and the proof that its file is the one that was registered.
 
-Belongs here: what a version is, and the check of its bytes. Stays out: where it is kept (`registry`).
+Belongs here: what a version is, the check of its bytes, and whether it can still be asked. Stays out: where it is kept
+(`registry`), and what features are (the features stage).
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from pipeline.errors import RegistryError
 from pipeline.promotion.kinds import Kind, kind_of
+
+DEFINITIONS: Final = "feature_definitions"
+"""The tag of a version that tells how each of its inputs was defined, as JSON: name -> hash."""
+_NAMED: Final = 5
+"""Features that a message names; of more it says how many."""
+_SHOWN: Final = 80
+"""Characters of a tag that a message shows."""
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What models are fed with: the hash of the whole set of features, and of each feature's own definition.
+
+    The whole changes with every change to any feature, and each definition with that feature alone.
+    """
+
+    feature_set: str
+    definitions: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,17 @@ class RegisteredVersion:
             raise self._untold("classes, or horizons_hours, loader and chosen,") from error
 
     @property
+    def feature_definitions(self) -> Mapping[str, str]:
+        """The hash of each input's definition; empty for a version that tells of its whole set of features alone.
+
+        Raises RegistryError where the tag is none of ours.
+        """
+        try:
+            return {str(name): str(found) for name, found in json.loads(self.tags.get(DEFINITIONS, "{}")).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._untold(DEFINITIONS) from error
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """The model's inputs, in order; raises RegistryError where its tags do not say."""
         try:
@@ -62,7 +92,7 @@ class RegisteredVersion:
     def _untold(self, what: str) -> RegistryError:
         return RegistryError(
             f"loaded {self.model_name!r} version {self.version}: its tags must tell {what} as JSON, found"
-            f" {dict(self.tags)!r}; register the model again"
+            f" { ({name: str(value)[:_SHOWN] for name, value in self.tags.items()})!r}; register the model again"
         )
 
 
@@ -96,19 +126,48 @@ class LoadedModel:
     kind: Kind
 
 
-def proven(
-    entry: RegisteredVersion, model_bytes: bytes, expected: str | None, feature_set: str | None = None
-) -> LoadedModel:
-    """The version with its file, proven to be what the tag and the ledger say, and fed with what the caller has.
+def why_mute(entry: RegisteredVersion, fed: Fed) -> str:
+    """Why a version cannot be asked any more of what there is to feed it with, in words; empty if it can.
+
+    It can while every feature that it takes is defined as it was when it learned, whatever became of the others. For a
+    version that was registered without definitions of its own, the whole set must be the same.
+
+    Raises:
+        RegistryError: its tags do not tell what it takes.
+
+    >>> one = RegisteredVersion.from_tags("m", 1, "run", {
+    ...     "feature_set": "f", "feature_names": '["a", "b"]', "feature_definitions": '{"a": "1", "b": "2"}'})
+    >>> why_mute(one, Fed("g", {"a": "1", "b": "2", "new": "3"}))
+    ''
+    >>> why_mute(one, Fed("g", {"a": "9"}))
+    "of its 2 features 1 is defined otherwise since it learned ('a') and 1 is gone ('b')"
+    """
+    if entry.feature_set == fed.feature_set:
+        return ""
+    own = entry.feature_definitions
+    if not own:
+        return "features have changed since it learned, and it was registered without saying how its own were defined"
+    names = entry.feature_names
+    gone = [name for name in names if name not in fed.definitions]
+    other = [name for name in names if name in fed.definitions and fed.definitions[name] != own.get(name)]
+    found = [
+        *([f"{len(other)} {_is(other)} defined otherwise since it learned ({_named(other)})"] if other else []),
+        *([f"{len(gone)} {_is(gone)} gone ({_named(gone)})"] if gone else []),
+    ]
+    return f"of its {len(names)} features {' and '.join(found)}" if found else ""
+
+
+def proven(entry: RegisteredVersion, model_bytes: bytes, expected: str | None, fed: Fed | None = None) -> LoadedModel:
+    """The version with its file, proven to be what the tag and the ledger say, and to take what the caller has.
 
     Args:
         entry: what the registry says of the version.
         model_bytes: its file.
         expected: the SHA-256 that the ledger says; None: only the tag is compared.
-        feature_set: the hash of the features that the caller will feed it with; None: not compared.
+        fed: what the caller will feed it with; None: not compared.
 
     Raises:
-        RegistryError: one of them differs.
+        RegistryError: a hash differs, or it cannot be asked any more (`why_mute`).
     """
     found = hashlib.sha256(model_bytes).hexdigest()
     if found != entry.model_sha256 or (expected is not None and found != expected):
@@ -117,10 +176,20 @@ def proven(
             f" tag says {entry.model_sha256!r}, the ledger {expected!r}. Do not use it; find out who changed it, and"
             " promote another version"
         )
-    if feature_set is not None and feature_set != entry.feature_set:
+    mute = why_mute(entry, fed) if fed is not None else ""
+    if mute:
         raise RegistryError(
-            f"loaded {entry.model_name!r} version {entry.version}: it was trained on the feature set"
-            f" {entry.feature_set!r}, and would be fed with {feature_set!r}. Train a version on the features of today,"
-            " or run the code of then"
+            f"loaded {entry.model_name!r} version {entry.version}: it cannot be asked any more: {mute}. Train a version"
+            " on the features of today, or run the code of then"
         )
     return LoadedModel(entry, model_bytes, found, entry.feature_names, entry.kind)
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first of them, and how many there are besides."""
+    shown = ", ".join(map(repr, names[:_NAMED]))
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

@@ -15,7 +15,7 @@ from pipeline.cli import app, main
 from pipeline.errors import InputError
 from pipeline.models.files import evaluate_file
 from pipeline.models.intervals import FigureRules
-from pipeline.tables import OUTCOMES
+from pipeline.tables import OUTCOMES, TIERS
 
 QUICK = FigureRules(n_resamples=40)
 
@@ -157,7 +157,7 @@ def test_slices_stand_beside_the_figures(tmp_path: Path):
     told = json.loads(run(str(path), "--json", "--by", "tier", "--by", "age", "--by", "horizon").stdout)
     assert set(told["by"]) == {"tier", "age", "horizon"}
     assert list(told["by"]["horizon"]) == ["1", "6", "24"]
-    tiers = ["under 1,000 USD", "1,000 to 10,000 USD", "10,000 to 100,000 USD", "over 100,000 USD", "unknown"]
+    tiers = [*reversed(TIERS[:-1]), TIERS[-1]]
     assert list(told["by"]["tier"]) == [t for t in tiers if t in told["by"]["tier"]]
     assert "unknown" in told["by"]["tier"]
     part = told["by"]["horizon"]["6"]
@@ -166,6 +166,18 @@ def test_slices_stand_beside_the_figures(tmp_path: Path):
     screen = run(str(path), "--by", "network")
     assert screen.exit_code == 0
     assert "solana" in screen.stdout
+
+
+def test_the_screen_says_what_the_figures_are_of_and_begins_with_those_that_tell_most(tmp_path: Path):
+    path = written(predictions(), tmp_path)
+    screen = run(str(path)).stdout
+    read = pl.read_parquet(path)
+    n_pools = read.select("network", "pool").n_unique()
+    head = f"{path.name}: {read.height} predictions of {n_pools} pools, 7 classes."
+    assert " ".join(screen.split()).startswith(f"{head} What each figure means: docs/evaluation.md")
+    shown = [line.split("│")[1].strip() for line in screen.splitlines() if line.startswith("│")]
+    assert shown[:2] == ["log_loss", "accuracy"]
+    assert len(set(shown)) == len(shown) == len(json.loads(run(str(path), "--json").stdout))
 
 
 def test_hostile_class_names_reach_no_markup(tmp_path: Path):

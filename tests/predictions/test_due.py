@@ -23,11 +23,11 @@ def test_live_each_pool_is_due_once_with_its_newest_snapshot_as_of_the_moment():
         a_row("unknown", AT, age_hours=None),
         a_row("forgotten", AT - 48 * HOUR),
     )
-    due = due_live(features, AT, SPEC)
+    due = due_live(features.lazy(), AT, SPEC)
     assert due.select("pool", "reserve_usd").rows() == [("a", 1.0), ("b", 3.0), ("unknown", 10.0)]
     assert due["said_at"].to_list() == [AT] * 3
     assert not due["is_hindsight"].any()
-    assert due_live(features, AT + HOUR, SPEC)["reserve_usd"].to_list()[:2] == [2.0, 4.0]
+    assert due_live(features.lazy(), AT + HOUR, SPEC)["reserve_usd"].to_list()[:2] == [2.0, 4.0]
 
 
 def test_in_a_replay_what_came_after_the_role_began_is_said_when_it_was_learned():
@@ -40,7 +40,7 @@ def test_in_a_replay_what_came_after_the_role_began_is_said_when_it_was_learned(
         a_row("a", AT + 20 * MINUTE, known_at=AT + 26 * MINUTE, reserve_usd=4.0),
         a_row("a", AT + 30 * MINUTE, known_at=AT + 2 * HOUR, reserve_usd=5.0),
     )
-    due = due_in_replay(features, AT + HOUR, since, AT - 9 * HOUR, SPEC)
+    due = due_in_replay(features.lazy(), AT + HOUR, since, AT - 9 * HOUR, SPEC)
     told = due.select("reserve_usd", "said_at", "is_hindsight").rows()
     assert told == [
         (1.0, AT, False),  # the look at 12:00
@@ -55,7 +55,7 @@ def test_what_came_before_any_role_is_hindsight_once_a_pool_and_only_after_what_
         a_row("learned", AT - 5 * HOUR),
         a_row("both", AT - 2 * HOUR), a_row("both", AT + HOUR),
     )  # fmt: skip
-    due = due_in_replay(features, AT + 300 * HOUR, AT, AT - 4 * HOUR, SPEC)
+    due = due_in_replay(features.lazy(), AT + 300 * HOUR, AT, AT - 4 * HOUR, SPEC)
     told = due.select("pool", "event_time", "said_at", "is_hindsight").rows()
     assert told == [
         ("both", AT + HOUR, AT + HOUR, False),
@@ -78,7 +78,7 @@ def test_a_later_replay_says_of_the_past_what_the_earlier_one_said_except_at_its
     shuffled = random.sample(rows, len(rows))
     now = AT + 5 * minutes * MINUTE
     early, late = (
-        due_in_replay(some_features(*found), moment, AT, AT - 9 * HOUR, SPEC).filter(~pl.col("is_hindsight"))
+        due_in_replay(some_features(*found).lazy(), moment, AT, AT - 9 * HOUR, SPEC).filter(~pl.col("is_hindsight"))
         for found, moment in ((rows, now), (shuffled, AT + 500 * HOUR))
     )
     last_look = pl.lit(now).dt.truncate("15m")

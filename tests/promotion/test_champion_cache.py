@@ -5,15 +5,16 @@ import json
 import os
 
 import pytest
-from training_runs import AT, a_model, a_run
+from training_runs import AT, FEATURES, a_model, a_run
 
 from pipeline.errors import RegistryError, TransientError
-from pipeline.promotion.cache import KEPT, load_in_charge
+from pipeline.promotion.cache import KEPT, kept_version, load_in_charge
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.standing import Deployed
-from pipeline.promotion.versions import RegisteredVersion, proven
+from pipeline.promotion.versions import Fed, RegisteredVersion, proven
 
 NAME = "pool-outcome"
+OWN = {name: str(place) for place, name in enumerate(FEATURES)}
 
 
 class Shelf:
@@ -22,14 +23,14 @@ class Shelf:
     def __init__(self, *runs) -> None:
         self.runs, self.n_asked, self.is_away = runs, 0, False
 
-    def load(self, model_name, version, *, expected_sha256=None, expected_feature_set=None):
+    def load(self, model_name, version, *, expected_sha256=None):
         if self.is_away:
             raise TransientError("the registry is away")
         self.n_asked += 1
         run = self.runs[version - 1]
-        tags = {**run.identity, "feature_names": json.dumps(run.feature_names), **run.kind.tags}
+        tags = {**run.identity, **run.told_inputs, **run.kind.tags}
         entry = RegisteredVersion.from_tags(model_name, version, "r", tags)
-        return proven(entry, run.model_bytes, expected_sha256, expected_feature_set)
+        return proven(entry, run.model_bytes, expected_sha256)
 
 
 def deployed(run, version: int = 1) -> Deployed:
@@ -124,10 +125,23 @@ def test_a_file_the_ledger_does_not_name_is_not_used(shelf, run, tmp_path):
 
 def test_the_features_it_would_be_fed_with_are_compared_from_the_cache_as_well(shelf, run, tmp_path):
     for _ in range(2):
-        with pytest.raises(RegistryError, match="feature set"):
-            load_in_charge(shelf, tmp_path, deployed(run), expected_feature_set="fs2")
-    assert load_in_charge(shelf, tmp_path, deployed(run), expected_feature_set="fs1").model_bytes == run.model_bytes
+        with pytest.raises(RegistryError, match="version 1: it cannot be asked any more: features have changed"):
+            load_in_charge(shelf, tmp_path, deployed(run), fed=Fed("fs2", OWN))
+    assert load_in_charge(shelf, tmp_path, deployed(run), fed=Fed("fs1", {})).model_bytes == run.model_bytes
     assert shelf.n_asked == 1
+
+
+def test_what_it_was_told_of_its_own_features_is_kept_in_the_cache_as_well(tmp_path):
+    run = a_run(feature_definitions=OWN)
+    shelf = Shelf(run)
+    assert kept_version(tmp_path, deployed(run)) is None
+    for _ in range(2):
+        load_in_charge(shelf, tmp_path, deployed(run), fed=Fed("fs2", {**OWN, "new": "9"}))
+        with pytest.raises(RegistryError, match="of its 3 features 1 is defined otherwise since it learned"):
+            load_in_charge(shelf, tmp_path, deployed(run), fed=Fed("fs2", {**OWN, "age_hours": "9"}))
+    found = kept_version(tmp_path, deployed(run))
+    assert found is not None
+    assert (found.version, found.feature_definitions, shelf.n_asked) == (1, OWN, 1)
 
 
 def test_two_versions_of_the_same_bytes_are_two_files(run, tmp_path):
@@ -178,4 +192,4 @@ def test_a_real_registry_that_went_down_is_not_missed(registry, model_name, tmp_
     cache = tmp_path / "artifacts" / "cache"
     loaded = load_in_charge(registry, cache, named)
     down = Registry("postgresql://nobody@127.0.0.1:1/mlflow", tmp_path)
-    assert load_in_charge(down, cache, named, expected_feature_set="fs1") == loaded
+    assert load_in_charge(down, cache, named, fed=Fed("fs1", {})) == loaded

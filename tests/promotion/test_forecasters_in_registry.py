@@ -130,5 +130,5 @@ def test_the_champions_of_two_models_are_independent_in_one_ledger(registry, mod
     assert reconcile(registry, ledger, outcome) == "agreed"
     assert (registry.champion(outcome), registry.champion(forecast)) == (first, third)
     assert ledger["previous_version"].to_list() == [None, None, second.version]
-    kinds = [registry.load(name).kind for name in (outcome, forecast)]
+    kinds = [registry.load(who.model_name, who.version).kind for who in (first, third)]
     assert [type(kind) for kind in kinds] == [Classifier, Forecaster]

@@ -139,6 +139,13 @@ def test_a_jump_of_a_class_is_told_and_is_no_fault_by_itself() -> None:
     assert [(breach.guard, breach.is_fault) for breach in found] == [("class_rate", False)] * 2
 
 
+def test_what_was_before_it_took_charge_is_no_fault_of_its_reign() -> None:
+    earlier = NOW - timedelta(hours=2)
+    own, other = answers(2, at=earlier, latency_ms=500.0), answers(4, at=earlier)
+    assert [b.guard for b in breaches(own, other, NONE_FAILED, since=SINCE, now=NOW, spec=SPEC)] == ["latency"]
+    assert breaches(own, other, NONE_FAILED, since=NOW - timedelta(hours=1), now=NOW, spec=SPEC) == []
+
+
 def test_few_snapshots_prove_nothing_and_old_ones_are_forgotten() -> None:
     few = answers(2, n_pools=8, latency_ms=500.0)
     assert broken(few, answers(4)) == []

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RegistryError, UsageError
-from pipeline.promotion.ledger import GENESIS, current_champion, evidence_of, next_deployment, row_hash, verify
+from pipeline.promotion.ledger import GENESIS, current_champion, evidence_of, next_deployment, quoted, row_hash, verify
 from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
 AT = datetime(2020, 11, 1, tzinfo=UTC)
@@ -195,3 +195,11 @@ def test_evidence_keeps_the_figures_of_the_comparisons():
     told = json.loads(evidence_of(pl.DataFrame([row], schema=COMPARISONS.schema)))
     assert told[0]["comparison_id"] == "c1"
     assert told[0]["gain_pct"] == 12.5
+
+
+@pytest.mark.parametrize(
+    "said", ["no\nsuch\tartifact", "\x1b[31m" + "x" * 5_000, "\u202etrap\u2028", "RegistryError('{}')"]
+)
+def test_what_a_registry_answered_never_hinders_a_move(said):
+    row = a_move(DEPLOYMENTS.empty(), 1, reason=f"artifact: {quoted(said)}; " * 3)
+    assert row["reason"][0].startswith("artifact: ")

@@ -100,6 +100,15 @@ def test_each_further_trial_of_the_year_costs_its_own_share(lake: Lake) -> None:
     assert one.alpha(stands.shadow) == alpha_of(2)  # type: ignore[arg-type]
 
 
+def test_a_new_year_is_a_new_budget(lake: Lake) -> None:
+    one = on_trial(lake)
+    move(lake, "reject", 2)
+    move(lake, "challenge", 3)
+    stands = one.begin(NOW.replace(year=NOW.year + 1))
+    assert json.loads(Moves(lake, None).ledger()["evidence"][-1])["k"] == 1
+    assert one.alpha(stands.shadow) == alpha_of(1)  # type: ignore[arg-type]
+
+
 def test_a_proven_challenger_takes_charge_and_the_row_that_proves_it_stands_before_the_move(lake: Lake) -> None:
     one, stands = on_trial(lake), Moves(lake, None).standing(NAME)
     look = one.at_trial(stands, pairs(0.2), LONG, NOW)

@@ -14,11 +14,15 @@ from typer.testing import CliRunner
 
 from pipeline.cli.promotion import promotion, user_name
 from pipeline.errors import RegistryError, UsageError
+from pipeline.features.definitions import feature_definitions
+from pipeline.features.registry import named
 from pipeline.lake import Lake
+from pipeline.promotion.cache import load_in_charge
 from pipeline.promotion.chain import row_hash
 from pipeline.promotion.ledger import evidence_of, next_deployment
 from pipeline.promotion.moves import Move, Moves
 from pipeline.promotion.registry import Registry
+from pipeline.promotion.versions import LoadedModel, RegisteredVersion, proven
 from pipeline.tables import COMPARISONS, DEPLOYMENTS
 from tests.builders import valid_frame
 
@@ -91,6 +95,55 @@ def test_the_status_says_who_stands_where_since_when_and_why(run, lake):
     stands = told["standings"]["pool-outcome"]
     assert (stands["champion"]["version"], stands["former"]["version"], stands["shadow"]) == (2, 1, None)
     assert [row["version"] for row in told["deployments"]] == [1, 2]
+
+
+def test_a_long_reason_takes_several_lines_and_the_former_champion_is_not_given_that_of_the_next(run, lake):
+    words = " ".join(f"word{place:03}" for place in range(40))
+    in_charge(lake, None, Unregistered(1))
+    in_charge(lake, None, Unregistered(2), reason=words)
+    lines = run("status").stdout.splitlines()
+    assert max(len(line) for line in lines if "word" in line) <= 140
+    assert " ".join(" ".join(lines).split()).count("word0") == 40, "none of it is cut"
+    (former,) = [line for line in lines if "former" in line]
+    assert "word" not in former
+    assert former.rstrip().endswith("version 2 took its place")
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [
+        ({}, "features have changed since it learned"),
+        ({"feature_definitions": {"age_hours": "0"}}, "of its 1 features 1 is defined otherwise since it learned"),
+        ({"feature_definitions": None}, ""),
+    ],
+    ids=["of before", "of its own", "as it was"],
+)
+def test_the_status_says_who_cannot_be_asked_any_more(run, lake, folder, tags, why):
+    told = {"feature_names": ("age_hours",), **tags}
+    if told.get("feature_definitions", 1) is None:
+        told["feature_definitions"] = feature_definitions(features=[named("age_hours")])
+    made = a_run(**told)
+    version = RegisteredVersion.from_tags(
+        "pool-outcome", 1, "r", {**made.identity, **made.told_inputs, **made.kind.tags}
+    )
+    in_charge(lake, None, version)
+    deployed = Moves(lake, None).standing("pool-outcome").champion
+    assert "cannot be asked" not in run("status").stdout, "of a file that is not in the cache nothing is known"
+    load_in_charge(OneVersion(version, made.model_bytes), folder / "model_cache", deployed)
+    shown = " ".join(run("status").stdout.split())
+    assert (f"version 1, champion, cannot be asked any more: {why}" in shown) == bool(why)
+    mute = json.loads(run("status", "--json").stdout)["standings"]["pool-outcome"]["cannot_be_asked"]
+    assert set(mute) == ({"champion"} if why else set())
+
+
+class OneVersion:
+    """A registry of one version."""
+
+    def __init__(self, version: RegisteredVersion, model_bytes: bytes) -> None:
+        self.version, self.model_bytes = version, model_bytes
+
+    def load(self, *_: object, expected_sha256: str) -> LoadedModel:
+        return proven(self.version, self.model_bytes, expected_sha256)
 
 
 def test_the_history_is_the_ledger_row_by_row(run, lake):
@@ -272,8 +325,10 @@ def test_a_word_is_a_row_and_an_alias_at_once(run, lake, registry, model_name, u
     run("rollback", "--to", "2", "--reason", "better after all", "--model", model_name)
     assert aliases() == {"champion": 2}
     run("audit")
-    with pytest.raises(RegistryError, match="version 9"):
+    with pytest.raises(RegistryError, match=r"approve version 9 .* has no such version; versions there are: 1, 2, 3"):
         run("approve", "9", "--reason", "x", "--model", model_name)
+    with pytest.raises(RegistryError, match="has no such version; versions in charge before were 1"):
+        run("rollback", "--to", "9", "--reason", "x", "--model", model_name)
 
 
 def test_a_word_said_while_the_registry_is_away_waits_for_it(run, lake, down):

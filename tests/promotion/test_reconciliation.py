@@ -146,13 +146,6 @@ def test_a_lost_file_stops_every_alias_until_a_person_vetoes_it_away(registry, m
     assert page(registry, model_name)[0] == {"champion": 1}
 
 
-def test_a_version_is_not_loaded_for_features_it_was_not_trained_on(registry, model_name):
-    registry.register(a_run(model_name=model_name))
-    assert registry.load(model_name, 1, expected_feature_set="fs1").registered.feature_set == "fs1"
-    with pytest.raises(RegistryError, match="trained on the feature set 'fs1', and would be fed with 'fs2'"):
-        registry.load(model_name, 1, expected_feature_set="fs2")
-
-
 def a_move(version, action: str = "promote", **other) -> Move:
     return Move(version.model_name, action, version.version, version.model_sha256, "gate", "because", **other)
 

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.promotion.spec import PromotionSpec
-from pipeline.promotion.succession import Incumbent, Judged, judge
+from pipeline.promotion.standing import Deployed, Standing
+from pipeline.promotion.succession import Incumbent, Judged, judge, why_tried
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 BASELINES = ("prior", "rule")
@@ -67,7 +68,8 @@ def test_a_baseline_that_is_missing_was_not_beaten() -> None:
 def test_a_real_model_replaces_a_simulated_champion_and_says_so() -> None:
     verdict = judged(incumbent=Incumbent(1, "simulation:7")).verdict
     assert verdict.is_promoted
-    assert "replaces version 1, which learned from simulation:7" in verdict.reason
+    told = "takes charge without a comparison with the champion, version 1: it learned from simulation:7"
+    assert verdict.reason.endswith(told)
 
 
 def test_a_model_of_the_live_market_replaces_one_that_knows_a_recording_alone() -> None:
@@ -121,11 +123,22 @@ def test_without_a_pool_that_is_new_to_both_nothing_is_decided() -> None:
 
 
 def test_a_champion_that_can_no_longer_be_asked_gives_way_to_whoever_beats_the_baselines() -> None:
-    mute = Incumbent(1, "recording:a", mute="whose features are not computed any more")
-    done = judged(incumbent=mute)
+    mute = Incumbent(1, "recording:a", mute="a feature has changed")
+    done, worse = judged(incumbent=mute), judged(incumbent=mute, model=0.55)
+    why = "comparison with the champion, version 1: it cannot be asked any more: a feature has changed"
     assert (done.step, done.verdict.is_promoted) == ("promote", True)
-    assert "replaces version 1, whose features" in done.verdict.reason
-    assert judged(incumbent=mute, model=0.55).step == "stay"
+    assert done.verdict.reason.endswith(f"takes charge without a {why}")
+    assert (worse.step, worse.verdict.is_promoted) == ("stay", False)
+    assert worse.verdict.reason.endswith(f"there was no {why}")
+
+
+def test_who_was_tried_against_this_very_champion_is_not_tried_again_and_against_another_is() -> None:
+    rejected = {"model_name": "m", "action": "reject", "version": 2, "sequence": 5}
+    ledger = pl.DataFrame([rejected, {**rejected, "version": 3, "action": "veto"}, {**rejected, "model_name": "other"}])
+    before, after = (Standing(champion=Deployed("m", 1, "a" * 64, row, NOW, "h")) for row in (4, 6))
+    assert "has ended" in why_tried(ledger, "m", 2, before)
+    assert why_tried(ledger, "m", 2, after) == why_tried(ledger, "m", 3, before) == ""
+    assert why_tried(ledger, "m", 2, Standing()) == ""
 
 
 def test_a_champion_that_answered_other_rows_is_refused() -> None:
