@@ -17,6 +17,7 @@ from assets.metadata import Seen
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
+from pipeline.lake.failures import in_words
 from pipeline.provenance import PIECE, Recipe, refresh, rows_on_record
 from pipeline.tables import ANSWERS, table
 
@@ -127,7 +128,8 @@ def refreshed(
         return stopped_hours(lake, target, part)
 
     # On record from the start: killed before its check runs, a stopped hour would pass for an empty one for good.
-    done = refresh(lake, recipe, span, sound, progress=progress, piece=piece, stopped=stopped)
+    with in_words(f"bring {recipe.table!r} up to date"):
+        done = refresh(lake, recipe, span, sound, progress=progress, piece=piece, stopped=stopped)
     context.log.info(
         f"{recipe.table}: {done.n_hours_computed:,} hours computed, {done.n_hours_unchanged:,} unchanged and left alone"
     )

@@ -12,12 +12,11 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import freshness, upkeep
-from pipeline.tables import FAMILY_TABLES
+from pipeline.tables import FAMILY_TABLE_NAMES
 
 TOLD = ("answers", "raw_pools", "tokens", "trades", "raw_candles")
 """What comes from the API; a replay of recordings has nothing to do there."""
-FAMILIES = tuple(target.name for target in FAMILY_TABLES.values())
-COLLECTION = (*TOLD, "pools", "candles", "snapshots", *FAMILIES, "features")
+COLLECTION = (*TOLD, "pools", "candles", "snapshots", *FAMILY_TABLE_NAMES, "features")
 MATURING = ("labels", "market_labels")
 REPORTS = ("features_report", "labels_report")
 EXPORT = ("qlib_bins", "qlib_health")
@@ -27,7 +26,8 @@ TRAINING = ("training_set", "outcome_model", "champion", "predictions", *EXPORT,
 OUTCOME_TRAINING = ("training_set", "outcome_model", "champion")
 SERVING = ("predictions", "outcomes", "performance_reports", "trial", "reign")
 OUTCOME_LOOP = (
-    "reserves", "pools", "candles", "snapshots", *FAMILIES, "features", *MATURING, *OUTCOME_TRAINING, *SERVING,
+    "reserves", "pools", "candles", "snapshots", *FAMILY_TABLE_NAMES, "features", *MATURING, *OUTCOME_TRAINING,
+    *SERVING,
 )  # fmt: skip
 """From recorded updates to who is in charge of `pool-outcome`."""
 

@@ -16,9 +16,8 @@ import dagster as dg
 
 from pipeline.features.lineage import Place, made_of
 from pipeline.features.registry import REGISTRY
-from pipeline.tables import FAMILY_TABLES, FEATURE_HEAD, OUTCOMES, SNAPSHOTS, TABLES, Table
+from pipeline.tables import FAMILY_TABLE_NAMES, FEATURE_HEAD, OUTCOMES, SNAPSHOTS, TABLES, Table
 
-_FAMILIES: Final = tuple(target.name for target in FAMILY_TABLES.values())
 _HEAD: Final = tuple(column.name for column in FEATURE_HEAD)
 
 _COLUMNS: Final = {name: frozenset(column.name for column in target.columns) for name, target in TABLES.items()}
@@ -29,8 +28,8 @@ HANDED_ON: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "pools": ("raw_pools",),
         "candles": ("raw_candles", "trades", "reserves"),
         "snapshots": ("raw_pools", "reserves", "pools"),
-        **dict.fromkeys(_FAMILIES, ("snapshots",)),
-        "features": _FAMILIES,
+        **dict.fromkeys(FAMILY_TABLE_NAMES, ("snapshots",)),
+        "features": FAMILY_TABLE_NAMES,
         "labels": ("snapshots",),
         "market_labels": ("snapshots",),
         "predictions": ("features",),
@@ -137,7 +136,7 @@ def _dep(table: str, column: str) -> dg.TableColumnDep:
 
 
 def _made_of(target: Table, column: str) -> tuple[Place, ...]:
-    if target.name in _FAMILIES and column not in _HEAD:
+    if target.name in FAMILY_TABLE_NAMES and column not in _HEAD:
         return made_of(REGISTRY[column])
     computed = COMPUTED.get(target.name, {}).get(column, ())
     if target.name == "predictions" and column.startswith(("p_", "signal_", "is_signal")):

@@ -3,18 +3,15 @@
 Belongs here: assets that draw tables and write none; a picture is made once a run, not once an hour.
 """
 
-from base64 import b64encode
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from assets.metadata import table_value
+from assets.pictures import picture
 from pipeline.calendars import DAY, HOUR, Clock, Span
-from pipeline.errors import RegistryError
 from pipeline.lake import Lake
-from pipeline.promotion.registry import Registry
-from pipeline.promotion.versions import RegisteredVersion
 from pipeline.tables import CANDLES, FEATURES, LABELS, POOL_KEY
 
 DAYS = 366
@@ -66,27 +63,6 @@ def labels_report(lake: dg.ResourceParam[Lake], clock: dg.ResourceParam[Clock]) 
     return dg.MaterializeResult(metadata=metadata)
 
 
-def picture(png: bytes, what: str) -> dg.MarkdownMetadataValue:
-    """A PNG as Dagster shows it; `what` is read where it is not."""
-    return dg.MetadataValue.md(f"![{what}](data:image/png;base64,{b64encode(png).decode()})")
-
-
 def _lately(clock: Clock) -> Span:
     now = clock.now()
     return Span(now - DAYS * DAY, now + DAY)
-
-
-def pictures_of(context: dg.AssetExecutionContext, registry: Registry, version: RegisteredVersion) -> dict[str, Any]:
-    """The plots of a version's run as metadata; a run that somebody deleted has none."""
-    try:
-        plots = registry.plots(version)
-    except RegistryError as error:
-        context.log.warning(f"no plots: {error}")
-        return {}
-    return {name: picture(png, name.replace("_", " ")) for name, png in plots.items()}
-
-
-def page_of(registry: Registry, version: RegisteredVersion) -> dg.MetadataValue[Any] | str:
-    """A version's page in MLflow, as a link where a server shows it."""
-    where = registry.page(version)
-    return dg.MetadataValue.url(where) if where.startswith("http") else where

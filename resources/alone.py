@@ -1,7 +1,7 @@
 """Being alone in a data folder, for work that changes what everybody else relies on.
 
 Belongs here: finding out whether anybody works in the folder or is connected to its databases, and keeping others from
-beginning meanwhile. Stays out: what is done then (`migrations`, `backups`).
+beginning meanwhile; and working or looking beside others. Stays out: what is done then (`migrations`, `backups`).
 """
 
 import time
@@ -40,8 +40,7 @@ def alone(settings: Settings) -> Iterator[Databases]:
         ServiceError: somebody does.
         UsageError: there is no such folder.
     """
-    if not settings.data_dir.exists():
-        raise UsageError(f"there is no data in {str(settings.data_dir)!r}: name its folder with --data-dir")
+    _require_data(settings)
     with ExitStack() as held:
         for name, who in ((_UP, "`poolcast up`"), (_REPLAY, "a demo or an import"), (_WORK, "a command")):
             _hold(held, settings.data_dir / name, f"{who} works in {str(settings.data_dir)!r}: stop it")
@@ -55,6 +54,19 @@ def alone(settings: Settings) -> Iterator[Databases]:
                 _hold(briefly, users, f"a command or a run works in {str(settings.data_dir)!r}: wait until it is done")
         databases = held.enter_context(postgres(settings))
         _require_no_others(databases)
+        yield databases
+
+
+@contextmanager
+def looking(settings: Settings) -> Iterator[Databases]:
+    """Hold the databases beside whoever works with them, to read what is there and change nothing.
+
+    Raises:
+        ServiceError: somebody changes everything just now, or a restore was cut short.
+        UsageError: there is no such folder.
+    """
+    _require_data(settings)
+    with beside(settings), postgres(settings) as databases:
         yield databases
 
 
@@ -75,6 +87,11 @@ def beside(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.close()
+
+
+def _require_data(settings: Settings) -> None:
+    if not settings.data_dir.exists():
+        raise UsageError(f"there is no data in {str(settings.data_dir)!r}: name its folder with --data-dir")
 
 
 def _hold(held: ExitStack, path: Path, busy: str) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Final
 
 from pipeline.errors import ClusterError, UsageError
+from pipeline.provenance.code import numeric_versions
 from pipeline.workers import HERE, Workers
 from resources.settings import ROOT, named_build
 
@@ -27,7 +27,6 @@ SILENCE_SECONDS: Final = 3600.0
 _TRIES: Final = 3
 _KEPT: Final = 4
 """Shared values that stay on the workers: a training has one a horizon."""
-_COMPUTING: Final = ("polars", "numpy", "scipy", "scikit-learn", "lightgbm", "xgboost-cpu", "ta-lib", "polars-talib")
 
 
 def workers_of(address: str | None) -> Workers:
@@ -201,5 +200,5 @@ def build() -> str:
     for file in sorted((ROOT / "pipeline").rglob("*.py")):
         digest.update(f"{file.relative_to(ROOT)}\0".encode())
         digest.update(file.read_bytes())
-    digest.update(" ".join(f"{name}={version(name)}" for name in _COMPUTING).encode())
+    digest.update(repr(numeric_versions()).encode())
     return digest.hexdigest()[:16]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -66,7 +65,7 @@ def require_migrated(settings: Settings, databases: Databases) -> None:
         ServiceError: something is behind; the message says what, and what to run.
         StorageError: a newer version wrote a table, or one is damaged.
     """
-    backups.require_whole(backups_of(settings))
+    backups.require_whole(backups.folder_of(settings))
     behind = plan(lake_of(settings), databases)
     if not behind.is_empty:
         names = [each.owner for each in behind.databases] + [each.table for each in behind.tables]
@@ -75,7 +74,7 @@ def require_migrated(settings: Settings, databases: Databases) -> None:
             "(with --dry-run it only says what it would do)"
         )
     # A migration that was killed, and given up for the version of before, must not go on with a backup of back then.
-    backups.finish_all(backups_of(settings))
+    backups.finish_all(backups.folder_of(settings))
 
 
 def run(
@@ -100,7 +99,7 @@ def run(
         InputError: a row is none that the spec allows.
         StorageError: a value does not fit its new type, a newer version wrote a table, or the disk is full.
     """
-    root, target = backups_of(settings), _target()
+    root, target = backups.folder_of(settings), _target()
     backups.require_whole(root)
     lake = lake_of(settings)
     todo = plan(lake, databases)
@@ -120,11 +119,6 @@ def run(
     if kept is not None:
         backups.finish(root, kept)
     return kept
-
-
-def backups_of(settings: Settings) -> Path:
-    """The folder of all backups."""
-    return backups.folder_of(settings)
 
 
 def _rewrite(lake: Lake, tables: Sequence[migrate.TablePlan], said: Callable[[str], None]) -> None:

@@ -7,12 +7,11 @@ loopback for its own, answers a host like `10.evil.example` because it looks lik
 `/graphql` and whatever lies outside `/api` open to pages of other sites.
 """
 
-import os
 import sys
 
 from pipeline.guard.hosts import AllowedHosts
 from resources.serving import port_argument, serve
-from resources.settings import Settings
+from resources.settings import Settings, enter_environment, registry_database
 
 OPEN_PATHS = frozenset({"/health"})
 
@@ -25,8 +24,8 @@ def main(arguments: list[str]) -> None:
     from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR  # noqa: PLC0415
     from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415
 
-    database = os.environ["MLFLOW_BACKEND_STORE_URI"]
-    os.environ.update({
+    database = registry_database()
+    enter_environment({
         BACKEND_STORE_URI_ENV_VAR: database,
         ARTIFACT_ROOT_ENV_VAR: artifacts,
         _MLFLOW_SGI_NAME.name: "uvicorn",

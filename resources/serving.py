@@ -6,7 +6,6 @@ applications (`webserver`, `registry_server`).
 
 import ipaddress
 import logging
-import os
 import secrets
 import socket
 import time
@@ -15,10 +14,8 @@ from pipeline.errors import ServiceError, UsageError
 from pipeline.guard.hosts import AllowedHosts
 from pipeline.guard.middleware import Application, Guard
 from pipeline.guard.sign_in import SignIn, accounts_of
-from resources.settings import HOST, Settings, inherited_environment
+from resources.settings import HOST, OWN_NAME, OWN_WORD, Settings, own_sign_in
 
-OWN_NAME = "MLFLOW_TRACKING_USERNAME"
-OWN_WORD = "MLFLOW_TRACKING_PASSWORD"
 _AT_ONCE = 512
 """Connections; a page of Dagster's holds about ten."""
 
@@ -46,8 +43,8 @@ def own_credentials(settings: Settings) -> dict[str, str]:
     """
     if settings.sign_in is None:
         return {}
-    given = inherited_environment({})
-    return {OWN_NAME: given.get(OWN_NAME) or "poolcast", OWN_WORD: given.get(OWN_WORD) or secrets.token_urlsafe(32)}
+    name, word = own_sign_in()
+    return {OWN_NAME: name or "poolcast", OWN_WORD: word or secrets.token_urlsafe(32)}
 
 
 def serve(app: Application, settings: Settings, port: int, open_paths: frozenset[str]) -> None:
@@ -87,10 +84,10 @@ def serve(app: Application, settings: Settings, port: int, open_paths: frozenset
 
 def guarded(app: Application, settings: Settings, open_paths: frozenset[str]) -> Guard:
     """The application behind the guard that the settings ask for."""
-    own = (os.environ.get(OWN_NAME), os.environ.get(OWN_WORD))
+    name, word = own_sign_in()
     sign_in = None
     if settings.sign_in is not None:
-        known = (own[0], own[1]) if own[0] and own[1] else None
+        known = (name, word) if name and word else None
         sign_in = SignIn(accounts_of(settings.sign_in), known, time.monotonic)
     return Guard(app, AllowedHosts.of(settings.allowed_hosts), sign_in, open_paths)
 

@@ -41,6 +41,9 @@ PATIENCE: Mapping[str, str] = {"POOLCAST_DATABASE_PATIENCE_S": "120"}
 """What a run's worker finds in its environment: how long it waits for a database that is away, instead of failing."""
 
 
+OWN_NAME, OWN_WORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+
+
 @dataclass(frozen=True)
 class ApiSettings:
     """Which API is asked for pools.
@@ -288,6 +291,16 @@ def database_patience() -> float:
     return float(text) if text.isdecimal() else 0.0
 
 
+def own_sign_in() -> tuple[str | None, str | None]:
+    """Return the name and the word that our own processes sign in to MLflow with, as its client reads them."""
+    return os.environ.get(OWN_NAME) or None, os.environ.get(OWN_WORD) or None
+
+
+def registry_database() -> str:
+    """Return the address of MLflow's database, password and all, that whoever starts its server put there."""
+    return os.environ["MLFLOW_BACKEND_STORE_URI"]
+
+
 def inherited_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with `added` on top, for a process we start."""
     return {**os.environ, **added}
@@ -305,6 +318,6 @@ def temporary_root() -> Path:
 
 def _port(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise UsageError(f"{variable} is {text!r}: give a port number between 1 and 65535")
     return int(text)

@@ -25,7 +25,8 @@ def edge_lost(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake])
     why = lost_edge(lake.scan(COMPARISONS).collect(), champion)
     if champion is None or not why:
         return dg.SkipReason("the champion holds its edge over the class prior, or nobody is in charge")
-    said = lake.scan(PREDICTIONS).filter(pl.col("model_version") == champion.version).select("source").first().collect()
+    is_its_own = pl.col("model_name") == champion.model_name, pl.col("model_version") == champion.version
+    said = lake.scan(PREDICTIONS).filter(*is_its_own).select("source").first().collect()
     return dg.RunRequest(
         run_key=f"{champion.model_name}:{champion.version}:{champion.sequence}",
         run_config={"resources": {"source": {"config": {"name": said["source"].item()}}}},

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import settings
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.locks import FileLocks
 from tests.object_store import BUCKET, Store
+
+if TYPE_CHECKING:
+    from tests.resources.external_postgres import ExternalPostgres
 
 # A slow example says that the machine is busy, not that the code is wrong.
 settings.register_profile("poolcast", deadline=None, print_blob=True)
@@ -55,6 +59,18 @@ def database() -> Iterator[str]:
         server.psql("create database mlflow;")
         yield server.get_uri("mlflow")
         server.cleanup()
+
+
+@pytest.fixture
+def external(server_folder: Path) -> Iterator["ExternalPostgres"]:
+    """The system's PostgreSQL 15, running, with a password that needs encoding."""
+    from tests.resources.external_postgres import ExternalPostgres
+
+    server = ExternalPostgres(server_folder)
+    try:
+        yield server
+    finally:
+        server.end()
 
 
 @pytest.fixture(scope="session")

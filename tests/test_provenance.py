@@ -1,5 +1,7 @@
 """Unchanged hours are not computed again; changed ones always are."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +12,6 @@ from pipeline.calendars import HOUR, Span
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.provenance import (
-    EVER,
     Input,
     Recipe,
     Refreshed,
@@ -23,9 +24,11 @@ from pipeline.provenance import (
     stale_hours,
     void,
 )
+from pipeline.provenance.code import ONLY_TELL
 from pipeline.tables import ANSWERS, FEATURES, PARTITIONS, POOLS, SNAPSHOTS
 from tests.builders import valid_frame
 
+ROOT = Path(__file__).parents[1]
 START = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = Span(START, START + 24 * HOUR)
 RECIPE = Recipe("features", (Input("snapshots", back=timedelta(hours=2)),), "code")
@@ -92,7 +95,7 @@ def test_a_kill_between_table_and_record_only_costs_computing_again(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.provenance.record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pipeline.provenance.refreshing.record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             refresh(lake, RECIPE, DAY, compute)
     assert lake.scan(FEATURES).collect().height == 2
@@ -100,8 +103,7 @@ def test_a_kill_between_table_and_record_only_costs_computing_again(
     assert lake.scan(FEATURES).collect().height == 2
 
 
-def test_finished_pieces_of_a_killed_refresh_are_left_alone(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.provenance.PIECE", 6 * HOUR)
+def test_finished_pieces_of_a_killed_refresh_are_left_alone(lake: Lake) -> None:
     calls: list[Span] = []
 
     def dies_in_the_third(span: Span) -> pl.DataFrame:
@@ -111,7 +113,7 @@ def test_finished_pieces_of_a_killed_refresh_are_left_alone(lake: Lake, monkeypa
         return compute(span)
 
     with pytest.raises(KeyboardInterrupt):
-        refresh(lake, RECIPE, DAY, dies_in_the_third)
+        refresh(lake, RECIPE, DAY, dies_in_the_third, piece=6 * HOUR)
     assert refresh(lake, RECIPE, DAY, compute) == Refreshed(12, 12, 2)
 
 
@@ -122,7 +124,7 @@ def test_a_deleted_table_is_computed_again(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_an_input_of_all_time_makes_later_hours_stale_and_leaves_earlier_ones_alone(lake: Lake) -> None:
-    recipe = Recipe("features", (Input("snapshots", back=EVER),), "code")
+    recipe = Recipe("features", (Input("snapshots", back=timedelta(days=3650)),), "code")
     refresh(lake, recipe, DAY, compute)
     put_snapshots(lake, 3, 10, 15)
     assert [h.hour for h in stale_hours(lake, recipe, DAY)] == list(range(15, 24))
@@ -164,6 +166,18 @@ def test_code_that_no_row_depends_on_may_be_left_out_by_name() -> None:
     assert part == code_of("snapshots", without=("schedule",))
     with pytest.raises(UsageError, match="'scheduled'"):
         code_of("snapshots", without=["scheduled"])
+
+
+def test_what_judges_rows_and_nothing_else_of_the_expectations_changes_fingerprints() -> None:
+    """A module that decides which rows are written and is left out would leave hours as they are that are stale."""
+    code = (
+        "import sys, pipeline.expectations.triage\n"
+        "print(*(name for name in sys.modules if name.startswith('pipeline.expectations.')))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    judge = {name.rpartition(".")[2] for name in said.split()}
+    there = {path.stem for path in (ROOT / "pipeline" / "expectations").glob("*.py")} - {"__init__"}
+    assert there - judge == set(ONLY_TELL)
 
 
 def test_hours_that_were_filled_by_appends_are_put_on_record_as_replaced_ones_are(lake: Lake) -> None:

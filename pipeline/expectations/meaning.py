@@ -60,26 +60,18 @@ def _of_column(column: Column) -> list[Rule]:
     name, value, found = (column.name,), pl.col(column.name), []
     if not column.nullable:
         found.append(Rule("is never missing", name, value.is_not_null(), kind="missing"))
-    if column.minimum is not None or column.maximum is not None:
+    if column.bounds:
         low = True if column.minimum is None else value >= column.minimum
         high = True if column.maximum is None else value <= column.maximum
         # What is no number lies within no bounds and outside of none; another rule speaks of it.
         number = pl.when(value.is_not_nan()) if column.dtype.is_float() else pl.when(pl.lit(value=True))
-        found.append(Rule(bounds_words(column), name, number.then(pl.lit(value=True) & low & high), kind="bounds"))
+        unit = "" if column.unit in ("", "1") else f" {column.unit}"
+        words = f"is {column.bounds}{unit}"
+        found.append(Rule(words, name, number.then(pl.lit(value=True) & low & high), kind="bounds"))
     if column.values is not None:
         words = f"is one of {', '.join(column.values)}"
         found.append(Rule(words, name, value.is_in(list(column.values)), kind="values"))
     return found
-
-
-def bounds_words(column: Column) -> str:
-    """A column's bounds, in words and in its unit."""
-    unit = "" if column.unit in ("", "1") else f" {column.unit}"
-    if column.maximum is None:
-        return f"is at least {column.minimum:g}{unit}"
-    if column.minimum is None:
-        return f"is at most {column.maximum:g}{unit}"
-    return f"is between {column.minimum:g} and {column.maximum:g}{unit}"
 
 
 def _finite(table: Table) -> tuple[Rule, ...]:

@@ -55,6 +55,16 @@ def _fewer(who: str, what: str) -> Rule:
 
 _BAR: Final = tuple(ordered(*pair) for pair in (("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"),
                                                 ("low", "close")))  # fmt: skip
+_TWO_TOKENS: Final = Rule(
+    "base_token is not quote_token",
+    ("base_token", "quote_token"),
+    pl.col("base_token") != pl.col("quote_token"),
+    "warning",
+)
+_RECORD: Final = (
+    Rule("record_id is a SHA-256", ("record_id",), pl.col("record_id").str.contains("^[0-9a-f]{64}$")),
+    Rule("reason says something", ("reason",), pl.col("reason").str.len_chars() > 0),
+)
 _CHAIN_ORDER: Final = ("block", "tx_index", "log_index")
 
 OBSERVED: Final[dict[str, tuple[Rule, ...]]] = {
@@ -71,12 +81,7 @@ OBSERVED: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "raw_pools": (
         _soon_after("created_at", "event_time"),
-        Rule(
-            "base_token is not quote_token",
-            ("base_token", "quote_token"),
-            pl.col("base_token") != pl.col("quote_token"),
-            "warning",
-        ),
+        _TWO_TOKENS,
         # As told: the API sums each window by itself, and its windows need not fit into one another.
         *(
             _grows(what, suffix)
@@ -108,12 +113,7 @@ OBSERVED: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "pools": (
         ordered("created_at", "watched_until"),
-        Rule(
-            "base_token is not quote_token",
-            ("base_token", "quote_token"),
-            pl.col("base_token") != pl.col("quote_token"),
-            "warning",
-        ),
+        _TWO_TOKENS,
     ),
     "candles": (
         *_BAR,
@@ -126,22 +126,8 @@ OBSERVED: Final[dict[str, tuple[Rule, ...]]] = {
             pl.col("known_at") >= pl.col("event_time") + _GRID,
         ),
     ),
-    "quarantine": (
-        Rule(
-            "record_id is a SHA-256",
-            ("record_id",),
-            pl.col("record_id").str.contains("^[0-9a-f]{64}$"),
-        ),
-        Rule("reason says something", ("reason",), pl.col("reason").str.len_chars() > 0),
-    ),
-    "releases": (
-        Rule(
-            "record_id is a SHA-256",
-            ("record_id",),
-            pl.col("record_id").str.contains("^[0-9a-f]{64}$"),
-        ),
-        Rule("reason says something", ("reason",), pl.col("reason").str.len_chars() > 0),
-    ),
+    "quarantine": _RECORD,
+    "releases": _RECORD,
     "snapshots": (
         ordered("created_at", "event_time"),
         ordered("observed_at", "event_time"),

@@ -116,7 +116,9 @@ def validate(
     return Verdict(table.name, not failures, frame.height, n_expectations(table, bands), tuple(failures))
 
 
-def doubts(table: Table, frame: pl.DataFrame, bands: OutcomeBands = BANDS) -> set[tuple[str, str]]:
+def doubts(
+    table: Table, frame: pl.DataFrame, is_unique: pl.Series, bands: OutcomeBands = BANDS
+) -> set[tuple[str, str]]:
     """What Great Expectations must be asked: each expectation that some row breaks, by its columns and words.
 
     The rules are those that the suite is made of, so what no row breaks here breaks no expectation. To Great
@@ -130,7 +132,6 @@ def doubts(table: Table, frame: pl.DataFrame, bands: OutcomeBands = BANDS) -> se
         for rule in rules_asked(table, bands)
     )
     broken = {(", ".join(rule.columns), rule.words) for rule in broken_rules(frame, tuple(rules))}
-    is_unique = is_key_unique(table, frame)
     return broken if is_unique.all() else broken | {(", ".join(table.key), is_unique.name)}
 
 
@@ -153,14 +154,13 @@ def _schema_failures(table: Table, frame: pl.DataFrame, bands: OutcomeBands) -> 
 
 
 def _row_failures(table: Table, frame: pl.DataFrame, chunk_rows: int, bands: OutcomeBands) -> list[Failure]:
-    doubted = doubts(table, frame, bands)
+    is_unique = is_key_unique(table, frame)
+    doubted = doubts(table, frame, is_unique, bands)
     if not doubted:
         return []
     asked = [e for e in _asked_of(suite_for(table, bands), "rows") if _place(e) in doubted]
     of_rows = {rule.words: holds(rule).alias(rule.words) for rule in rules_of(table, bands)}
-    of_frame = frame.select(
-        is_key_unique(table, frame), *(holds(rule).alias(rule.words) for rule in frame_rules(table, bands))
-    )
+    of_frame = frame.select(is_unique, *(holds(rule).alias(rule.words) for rule in frame_rules(table, bands)))
     failures: dict[tuple[str, str], Failure] = {}
     for offset in range(0, frame.height, chunk_rows):
         chunk = frame.slice(offset, chunk_rows).with_columns(

@@ -6,7 +6,11 @@ Nothing of what the store said is repeated but the code of its error: its answer
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+
+import polars as pl
 
 from pipeline.errors import PoolcastError, StorageError, StorageFullError, StoreAwayError
 
@@ -52,6 +56,24 @@ def store_error(attempted: str, text: str) -> PoolcastError | None:
         return None
     kind, words = _verdict(text)
     return kind(f"could not {attempted}: {words}")
+
+
+@contextmanager
+def in_words(attempted: str) -> Iterator[None]:
+    """Say in our words what a store did while rows were read: a scan is lazy, and fails where it is collected.
+
+    Whatever else goes wrong inside is raised as it is.
+
+    Raises:
+        StoreAwayError: the store did not answer.
+        StorageError: any other failure of the store.
+    """
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if (told := store_error(attempted, str(error))) is None:
+            raise
+        raise told from None  # its answers may quote keys
 
 
 def _verdict(text: str) -> tuple[type[PoolcastError], str]:

@@ -25,12 +25,6 @@ TARGET_BYTES: Final = 64_000_000
 """Files are merged up to this size; one of at least half of it is left alone."""
 BATCH_BYTES: Final = 256_000_000
 """How much one commit of a compaction reads: bounds how long writers wait, and what a kill costs."""
-KEY_SETTLES_TIME: Final = {"answers": timedelta(0), "pools": 8 * ONE_DAY}
-"""Tables whose key says when a row was true without holding the moment, and how far two tellings may differ.
-
-An answer's id is a hash over its moment. A pool was born once, and the API is asked about it for a week: should it
-correct a birth by more than eight days, the pool would be stored a second time.
-"""
 
 
 @dataclass(frozen=True)
@@ -208,7 +202,7 @@ def _of_the_same_days(stored: Stored, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _reach(table: Table) -> timedelta | None:
     """How far from a row's own time the same key may be stored; None: anywhere."""
-    return timedelta(0) if table.time in table.key else KEY_SETTLES_TIME.get(table.name)
+    return timedelta(0) if table.time in table.key else table.key_reach
 
 
 def _near(table: Table, rows: pl.DataFrame) -> pl.Expr:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from pipeline.errors import UsageError
+from pipeline.lake.failures import store_error
 from pipeline.lake.files import STATISTICS_BLUR, Stored
 from pipeline.lake.rows import SOURCE
 from pipeline.lake.store import Lake
@@ -40,6 +41,7 @@ def query(lake: Lake, sql: str, *, limit: int | None = None) -> pl.DataFrame:
 
     Raises:
         UsageError: DuckDB does not understand the statement, or it is none that reads, or not exactly one.
+        StoreAwayError: the lake is on an object store, and that did not answer.
         StorageError: a table that the statement may read is damaged.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
@@ -51,6 +53,8 @@ def query(lake: Lake, sql: str, *, limit: int | None = None) -> pl.DataFrame:
                 connection.execute(statement)
             return _fetched(connection.sql(sql).to_arrow_reader(_AT_ONCE), limit)
         except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            if (told := store_error("run the statement", str(error))) is not None:
+                raise told from None
             raise UsageError(f"could not run the statement: {_CONTROL.sub(' ', str(error)).strip()[:2000]}") from None
 
 

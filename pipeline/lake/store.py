@@ -154,8 +154,8 @@ class Lake:
     def append(self, table: Table, frame: pl.DataFrame) -> Commit:
         """Add the rows whose key is not stored yet; a stored row is never changed. `n_rows` counts the added ones.
 
-        Stored keys are looked for at the rows' own times, where the key settles them (`plans.KEY_SETTLES_TIME`), and
-        in the whole table otherwise.
+        Stored keys are looked for at the rows' own times, where the key settles them (`Table.key_reach`), and in
+        the whole table otherwise.
 
         Raises:
             InputError: the frame is not what the spec says (rows that are equal throughout count once).

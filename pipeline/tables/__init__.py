@@ -27,28 +27,19 @@ from pipeline.tables.columns import (
     Column,
     Table,
 )
-from pipeline.tables.decided import (
-    BIN_EXPORTS,
-    COMPARISONS,
-    DEPLOYMENTS,
-    EVALUATIONS,
-    FIGURES,
-    PARTITIONS,
-    RETURN_DATASETS,
-    RETURN_EVALUATIONS,
-    RETURN_FIGURES,
-    TRAINING_SETS,
-)
+from pipeline.tables.decided import COMPARISONS, DEPLOYMENTS
 from pipeline.tables.drifted import DRIFT_KINDS, DRIFT_REPORTS
 from pipeline.tables.featured import (
     BAR_MINUTES,
     EXTRA_COLUMNS,
     FAMILY_COLUMNS,
+    FAMILY_TABLE_NAMES,
     FAMILY_TABLES,
     FEATURE_HEAD,
     FEATURES,
     TECHNICAL_FIELDS,
 )
+from pipeline.tables.kept import BIN_EXPORTS, PARTITIONS
 from pipeline.tables.learned import CENSOR_REASONS, LABEL_STATUS, LABELS, MARKET_LABELS
 from pipeline.tables.observed import (
     ANSWERS,
@@ -57,16 +48,15 @@ from pipeline.tables.observed import (
     COLLECTIONS,
     ENDPOINTS,
     POOLS,
-    QUARANTINE,
     RAW_CANDLES,
     RAW_POOLS,
-    RELEASES,
     RESERVES,
     SNAPSHOTS,
     TOKENS,
     TRADES,
 )
 from pipeline.tables.rated import QUALITY_PARTS, QUALITY_REPORTS
+from pipeline.tables.refused import QUARANTINE, RELEASES
 from pipeline.tables.served import (
     PERFORMANCE_REPORTS,
     PREDICTION_OUTCOMES,
@@ -76,14 +66,21 @@ from pipeline.tables.served import (
     UNSCORED,
     UNSCORED_REASONS,
 )
+from pipeline.tables.trained import (
+    EVALUATIONS,
+    FIGURES,
+    RETURN_DATASETS,
+    RETURN_EVALUATIONS,
+    RETURN_FIGURES,
+    TRAINING_SETS,
+)
 
 TABLES: Final = {
     t.name: t
     for t in (
         ANSWERS, COLLECTIONS, RAW_POOLS, RESERVES, POOLS, TRADES, TOKENS, RAW_CANDLES, CANDLES, QUARANTINE,
         RELEASES, SNAPSHOTS, *FAMILY_TABLES.values(), FEATURES, LABELS, MARKET_LABELS, BIN_EXPORTS, TRAINING_SETS,
-        EVALUATIONS,
-        FIGURES, RETURN_DATASETS, RETURN_EVALUATIONS, RETURN_FIGURES, PREDICTIONS, UNSCORED,
+        EVALUATIONS, FIGURES, RETURN_DATASETS, RETURN_EVALUATIONS, RETURN_FIGURES, PREDICTIONS, UNSCORED,
         PREDICTION_OUTCOMES, PERFORMANCE_REPORTS, DRIFT_REPORTS, QUALITY_REPORTS, COMPARISONS,
         DEPLOYMENTS, ALERTS, ALERT_DELIVERIES, ALERT_ACKS, PARTITIONS,
     )
@@ -122,6 +119,7 @@ __all__ = [
     "EXTRA_COLUMNS",
     "FAMILY_COLUMNS",
     "FAMILY_TABLES",
+    "FAMILY_TABLE_NAMES",
     "FEATURES",
     "FEATURE_HEAD",
     "FIGURES",

@@ -1,9 +1,9 @@
 """How a column of a table may change between two versions of the code, and what its table looked like before.
 
-Belongs here: the four changes, each as plain data that stands in the spec of its table (`Table.changes`, oldest
-first), and undoing them, so that rows written by any earlier version can be read and rewritten.
-Stays out: rewriting (`pipeline.lake.migrate`). What has no word here is refused on purpose: another key, other
-partition columns, another meaning under the same name. For those there is a new table beside the old one.
+Belongs here: undoing the four changes, each plain data in the spec of its table (`Table.changes`, oldest first), so
+that rows written by any earlier version can be read and rewritten. Stays out: rewriting (`pipeline.lake.migrate`).
+What has no word here is refused on purpose: another key, other partition columns, another meaning under the same name.
+For those there is a new table beside the old one.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
-"""What a column and a table are, and the columns that many tables share.
+"""What a column, a change of one, and a table are, and the columns that many tables share.
 
-Stays out: the tables themselves (`observed`, `learned`, `decided`).
+Stays out: the tables themselves (the other modules), and what a table was before its changes (`changes`).
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -35,6 +36,19 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     values: tuple[str, ...] | None = None
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, without the unit; empty where there are none.
+
+        >>> Column("x", pl.Float64(), "", minimum=0, maximum=100).bounds, Column("x", pl.Int64(), "", minimum=1).bounds
+        ('between 0 and 100', 'at least 1')
+        """
+        if self.minimum is not None and self.maximum is not None:
+            return f"between {self.minimum:g} and {self.maximum:g}"
+        if self.minimum is not None:
+            return f"at least {self.minimum:g}"
+        return "" if self.maximum is None else f"at most {self.maximum:g}"
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,9 @@ class Table:
 
     `time` is the column the table is laid out and replaced by (None: the table does not follow time),
     `partition_by` are the lake's folders (`day` is derived from `time`), `as_of` is the column the
-    point-in-time join compares with the moment of decision. `changes` leads from the columns of the first
-    release to those of now, oldest first.
+    point-in-time join compares with the moment of decision. `key_reach` is for a key that settles a row's `time`
+    without holding it: how far apart two rows of one key may lie, so that only files of that time are searched for it
+    (None: anywhere). `changes` leads from the columns of the first release to those of now, oldest first.
     """
 
     name: str
@@ -90,6 +105,7 @@ class Table:
     time: str | None = "event_time"
     as_of: str = "known_at"
     partition_by: tuple[str, ...] = ("day", "network")
+    key_reach: timedelta | None = None
     changes: tuple[Change, ...] = ()
 
     @property

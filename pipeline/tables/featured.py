@@ -180,6 +180,7 @@ FAMILY_TABLES: Final = {
     )
     for family, columns in FAMILY_COLUMNS.items()
 }
+FAMILY_TABLE_NAMES: Final = tuple(target.name for target in FAMILY_TABLES.values())
 
 FEATURES: Final = Table(
     "features",

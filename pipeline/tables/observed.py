@@ -1,6 +1,7 @@
-"""What was observed: answers, records, pools, trades, tokens, candles, refused records, snapshots."""
+"""What was observed: answers, records, pools, trades, tokens, candles, snapshots."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -59,6 +60,7 @@ ANSWERS = Table(
     ),
     key=("answer_id",),
     partition_by=("day",),
+    key_reach=timedelta(0),  # its id is a hash over its moment
 )  # fmt: skip
 
 RAW_POOLS = Table(
@@ -222,6 +224,8 @@ POOLS = Table(
     ),
     key=POOL_KEY,
     time="created_at",
+    # Born once; the API is asked about it for a week. Should it correct a birth by more than this, it is stored twice.
+    key_reach=timedelta(days=8),
 )  # fmt: skip
 
 CANDLES = Table(
@@ -248,44 +252,6 @@ CANDLES = Table(
     ),
     key=(*POOL_KEY, "timeframe", "event_time"),
 )  # fmt: skip
-
-QUARANTINE = Table(
-    "quarantine",
-    "pools",
-    "one record that was refused, with its reason",
-    (
-        SOURCE,
-        text_column("table_name", "the table it was meant for"),
-        text_column("reason", "the rule it broke, one short name"),
-        text_column("detail", "what was found, in words"),
-        Column("network", pl.String(), NETWORK.meaning, nullable=True),
-        Column("pool", pl.String(), POOL.meaning, nullable=True),
-        time_column("event_time", EVENT_TIME.meaning, nullable=True),
-        text_column("record", "the record as told, as JSON, cut at 2,000 characters"),
-        text_column("record_id", "SHA-256 of the whole record and its place in the file"),
-    ),
-    key=("source", "table_name", "record_id"),
-    time=None,
-    as_of="event_time",
-    partition_by=(),
-)
-
-RELEASES = Table(
-    "releases",
-    "pools",
-    "one record that a person let out of the quarantine; append-only",
-    (
-        text_column("table_name", "the table it is let into, when its hour is computed again"),
-        text_column("record_id", "SHA-256 of the whole record, as in `quarantine`"),
-        EVENT_TIME, KNOWN_AT,
-        text_column("actor", "who let it out"),
-        text_column("reason", "why, in words"),
-    ),
-    key=("table_name", "record_id"),
-    time=None,
-    partition_by=(),
-)  # fmt: skip
-
 
 SNAPSHOTS = Table(
     "snapshots",

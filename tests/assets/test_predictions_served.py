@@ -230,7 +230,7 @@ def test_features_that_are_not_the_models_own_are_not_fed_to_it(tmp_path: Path) 
     bench = Bench(tmp_path, "simulation:7")
     bench.shelf.feature_set = "another"
     bench.deploy("promote", 1, PROMOTED)
-    with pytest.raises(RegistryError, match="feature set"):
+    with pytest.raises(RegistryError, match="cannot be asked any more: features have changed"):
         bench.run(TRIED)
     assert frames(bench.lake, PREDICTIONS)[0].is_empty()
 

@@ -172,7 +172,8 @@ def test_mlflow_gives_the_same_forecasts_as_the_library(first, database, monkeyp
     bench, _ = first
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     rows = kept_rows(bench.folder / "return_datasets", SOURCE, bench.table(RETURN_DATASETS).row(0, named=True))
-    loaded = bench.registry.load(CHEAP.model_name)
+    (version,) = bench.registry.versions(CHEAP.model_name)
+    loaded = bench.registry.load(CHEAP.model_name, version.version)
     library = load_returns(loaded.model_bytes)
     assert isinstance(loaded.kind, Forecaster)
     assert loaded.kind.outputs == ("forecast_1h",)

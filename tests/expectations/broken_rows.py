@@ -44,7 +44,7 @@ def several(table: Table, rule: Rule) -> Iterator[dict[str, object]]:
         yield dict(zip(rule.columns, values, strict=False))
 
 
-def planted(frame: pl.DataFrame, faults: dict[str, object], row: int) -> pl.DataFrame:
+def planted(frame: pl.DataFrame, faults: dict[str, object], row: int = 1) -> pl.DataFrame:
     """The frame with values replaced in one row."""
     at = pl.int_range(pl.len()) == row
     return frame.with_columns(

@@ -9,13 +9,18 @@ from pipeline.expectations.keys import is_key_unique
 from pipeline.expectations.meaning import frame_rules, rules_of
 from pipeline.expectations.rule import holds
 from pipeline.expectations.suites import suite_for
-from pipeline.expectations.verdict import _asked_of, _batch, _place, _results, doubts
+from pipeline.expectations.verdict import _asked_of, _batch, _place, _results
+from pipeline.expectations.verdict import doubts as doubts_of
 from pipeline.tables import CANDLES, DEPLOYMENTS, LABELS, PREDICTION_OUTCOMES, SNAPSHOTS, Table
 from tests.builders import valid_frame
 from tests.expectations.broken_rows import broken_frame, candidates
 
 TABLES = [CANDLES, LABELS, SNAPSHOTS, DEPLOYMENTS, PREDICTION_OUTCOMES]
 SOME = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
+
+
+def doubts(table: Table, frame: pl.DataFrame) -> set[tuple[str, str]]:
+    return doubts_of(table, frame, is_key_unique(table, frame))
 
 
 def broken_to_great_expectations(table: Table, frame: pl.DataFrame) -> set[tuple[str, str]]:

@@ -13,7 +13,17 @@ from pipeline.expectations.suites import suite_for
 from pipeline.expectations.triage import row_rules, triage
 from pipeline.expectations.verdict import validate
 from pipeline.labels.spec import LabelsSpec
-from pipeline.tables import COLLECTIONS, DEPLOYMENTS, PREDICTION_OUTCOMES, RESERVES, TABLES, TRADES, Table
+from pipeline.tables import (
+    COLLECTIONS,
+    DEPLOYMENTS,
+    FAMILY_TABLES,
+    FEATURES,
+    PREDICTION_OUTCOMES,
+    RESERVES,
+    TABLES,
+    TRADES,
+    Table,
+)
 from tests.builders import START, valid_frame
 from tests.expectations.broken_rows import broken_frame, planted
 
@@ -131,10 +141,8 @@ def test_what_was_judged_by_thresholds_of_before_is_warned_of_and_stops_nothing(
     assert not verdict.is_blocked
 
 
-@BY_NAME
+@pytest.mark.parametrize("table", [FEATURES, *FAMILY_TABLES.values()], ids=lambda table: table.name)
 def test_every_feature_keeps_the_range_that_its_column_states(table: Table) -> None:
     """A table of features carries each feature's range, so that its suite asks for it."""
-    if not table.name.startswith("features"):
-        return
     bounded = {c.name for c in table.columns if c.minimum is not None or c.maximum is not None}
     assert bounded == {rule.columns[0] for rule in column_rules(table) if rule.kind == "bounds"}

@@ -9,12 +9,8 @@ from pipeline.errors import UsageError
 from pipeline.expectations.pages import build_pages, without_text
 from pipeline.tables import QUARANTINE, TOKENS, Table
 from tests.builders import valid_frame
+from tests.chromium import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PLANTED = ("<img src=x onerror=window.pwned=1>", "</script><script>window.pwned=1</script>")
 
 
@@ -43,13 +39,8 @@ def test_no_planted_text_stands_on_any_page_and_every_page_forbids_scripts(site:
 
 
 def test_in_a_browser_the_suites_show_nothing_runs_and_nothing_is_asked_of_the_network(site: Path) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {str(CHROMIUM)!r}: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     asked: list[str] = []
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+    with chromium() as browser:
         tab = browser.new_page()
         tab.on("response", lambda response: asked.append(response.url))
         for page in sorted(site.parent.rglob("*.html")):
@@ -59,7 +50,6 @@ def test_in_a_browser_the_suites_show_nothing_runs_and_nothing_is_asked_of_the_n
         assert "expectations broken" in tab.inner_text("body")
         tab.get_by_role("link", name="validations of its rows").first.click()
         assert "decimals" in tab.inner_text("body")
-        browser.close()
     assert {url.split(":")[0] for url in asked} == {"file"}
 
 

@@ -27,20 +27,12 @@ from pipeline.tables import (
 )
 from pipeline.text import LONGEST, clean
 from tests.builders import valid_frame
+from tests.expectations.broken_rows import planted
 
 ASKED = (CANDLES, LABELS, SNAPSHOTS, DEPLOYMENTS, PREDICTION_OUTCOMES)
 SOME = pytest.mark.parametrize("table", ASKED, ids=[table.name for table in ASKED])
 """Great Expectations takes seconds a table: these have every kind of rule; the rules of all are broken elsewhere."""
 BY_NAME = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-
-
-def planted(frame: pl.DataFrame, faults: dict[str, object], row: int = 1) -> pl.DataFrame:
-    """The frame with values replaced in one row."""
-    at = pl.int_range(pl.len()) == row
-    return frame.with_columns(
-        pl.when(at).then(pl.lit(value, frame.schema[name])).otherwise(pl.col(name)).alias(name)
-        for name, value in faults.items()
-    )
 
 
 def said_of(verdict: Verdict, beginning: str) -> set[str]:

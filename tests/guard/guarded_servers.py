@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.guard.sign_in import Account
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 GRAPH = ROOT / "tests" / "guard" / "guarded_graph.py"
@@ -84,12 +85,6 @@ def _read(connection: socket.socket) -> Answer:
     status, *lines = head.decode("latin-1").split("\r\n")
     pairs = [line.split(": ", 1) for line in lines]
     return Answer(int(status.split()[1]) if status else 0, {name.lower(): value for name, value in pairs}, body)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -6,21 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from guarded_servers import LAUNCH, PASSWORD, Guarded
 
-CHROMIUM = Path("/usr/bin/chromium")
+from tests.chromium import chromium
+
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
     # Its owner points a name at loopback: what "DNS rebinding" comes down to.
     "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP other.localhost 127.0.0.1",
     # Chromium's own wall between the net and loopback asks a person; ours has to hold without it.
     "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-)  # fmt: skip
+)
 ATTACK = """async ([target, launch]) => {
   const said = {};
   const json = JSON.stringify({query: launch});
@@ -51,12 +49,7 @@ ATTACK = """async ([target, launch]) => {
   }));
   return said;
 }"""
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM.exists(), reason=f"there is no browser at {str(CHROMIUM)!r}: apt-get install chromium"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -81,12 +74,8 @@ def other_site() -> Iterator[int]:
 
 @contextmanager
 def tab(**context: Any) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+    with chromium(*FLAGS) as browser:
         yield browser.new_context(**context).new_page()
-        browser.close()
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1", "localhost", "other.localhost"])

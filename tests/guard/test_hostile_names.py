@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from guarded_servers import Guarded
-from test_guarded_browser import CHROMIUM, tab, watched
+from test_guarded_browser import tab, watched
 from typer.testing import CliRunner
 
 from assets.metadata import frame_metadata, table_value
@@ -100,7 +100,6 @@ def test_tables_for_reviewers_are_no_programs_to_a_spreadsheet(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {str(CHROMIUM)!r}: apt-get install chromium")
 def test_on_dagsters_pages_nothing_runs_and_nothing_is_loaded(dagster_server: Guarded) -> None:
     broken = rows(TOKENS, name="", symbol="", network="")
     words = "\n".join(f"- {clean(name)}" for name in HOSTILE_NAMES.values())

@@ -92,15 +92,6 @@ def poolcast(environment: dict[str, str], *arguments: str) -> subprocess.Complet
 
 
 @pytest.fixture
-def external(server_folder: Path) -> Iterator[ExternalPostgres]:
-    server = ExternalPostgres(server_folder)
-    try:
-        yield server
-    finally:
-        server.end()
-
-
-@pytest.fixture
 def up(server_folder: Path, external: ExternalPostgres) -> Iterator[Up]:
     external.do(f"CREATE ROLE planted SUPERUSER LOGIN PASSWORD '{SECRETS['postgres']}'")
     running = Up(server_folder / "a data folder")

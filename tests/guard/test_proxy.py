@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from guarded_servers import COUNT, Guarded, free_port
+from guarded_servers import COUNT, Guarded
+
+from tests.chromium import chromium
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-NGINX, CHROMIUM = shutil.which("nginx", path="/usr/sbin:/usr/bin"), Path("/usr/bin/chromium")
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 PASSWORD = "behind the proxy"  # noqa: S105 - of a proxy that lives for seconds
 pytestmark = [
     pytest.mark.slow,
@@ -133,20 +136,13 @@ def test_the_guard_still_looks_at_who_asks(proxy: Proxy) -> None:
     assert proxy.ask(name, basic(PASSWORD), *upgrade, "Origin: https://evil.example", path="/graphql") == 403
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {str(CHROMIUM)!r}: apt-get install chromium")
 def test_a_browser_works_through_it(proxy: Proxy) -> None:
-    from playwright.sync_api import sync_playwright
-
     rules = "--host-resolver-rules=MAP poolcast.example.org 127.0.0.1"
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-quic", rules]
-        )
+    with chromium(rules) as browser:
         page = browser.new_page(http_credentials={"username": "ann", "password": PASSWORD}, ignore_https_errors=True)
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
         with page.expect_websocket(lambda socket: "/graphql" in socket.url, timeout=60_000):
             page.goto(f"https://poolcast.example.org:{proxy.port}/jobs")
         page.get_by_text("quick").first.wait_for(timeout=60_000)
-        browser.close()
     assert not [each for each in said if "Content Security Policy" in each or "WebSocket" in each]

@@ -3,19 +3,24 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from traceback import format_exception
 
 import polars as pl
+import pyarrow.dataset as pads
 import pytest
 from deltalake import DeltaTable
 from lake_tables import NOTES, READINGS, hours, notes, ordered, readings
 
+from pipeline.cli import main
 from pipeline.errors import PermanentError, StorageError, StoreAwayError, TransientError
 from pipeline.lake import Lake
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.disk import reporting
-from pipeline.lake.query import query
-from pipeline.tables import POOLS
+from pipeline.lake.failures import in_words
+from pipeline.lake.files import Stored
+from pipeline.lake.query import _dataset, query
+from pipeline.tables import POOLS, QUARANTINE
 from tests.builders import valid_frame
 from tests.object_store import KEY, SECRET, Store
 
@@ -99,6 +104,56 @@ def test_a_file_that_is_lost_or_another_is_never_fewer_rows(bucket: Bucket) -> N
     with pytest.raises(StorageError, match="could not count: a file that its log names"), reporting("count"):
         lake.scan(READINGS, hours(24, 26)).collect()
     assert lake.scan(READINGS, hours(50, 51)).collect().is_empty()
+
+
+def test_a_store_that_goes_away_before_a_scan_is_collected_is_told_in_words(
+    object_store: Store, bucket: Bucket
+) -> None:
+    lake = Lake(bucket)
+    lake.append(READINGS, readings([1]))
+    rows = lake.scan(READINGS)
+    object_store.say("stop")
+    try:
+        with pytest.raises(StoreAwayError, match=r"could not count: .*Connection refused"), in_words("count"):
+            rows.collect()
+    finally:
+        object_store.say("start")
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), in_words("count"):
+        rows.select("no such column").collect()
+
+
+def test_sql_over_a_lost_file_says_so_and_does_not_blame_the_statement(bucket: Bucket) -> None:
+    lake = Lake(bucket)
+    lake.append(POOLS, valid_frame(POOLS, n_rows=5))
+    place = bucket.at("pools")
+
+    def lose(stored: Stored) -> pads.Dataset:
+        dataset = _dataset(stored)
+        for file in place.lying():
+            if file.path.endswith(".parquet"):
+                place.delete(file.path)
+        return dataset
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.lake.query._dataset", lose)  # between the look at the files and the reading
+        with pytest.raises(StorageError, match="could not run the statement: a file that its log names is not there"):
+            query(lake, "SELECT * FROM pools")
+
+
+def test_the_command_line_says_in_words_what_is_lost(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake, place = Lake(bucket), bucket.at("quarantine")
+    lake.append(QUARANTINE, valid_frame(QUARANTINE, n_rows=5))
+    place.delete(next(file.path for file in place.lying() if file.path.endswith(".parquet")))
+    monkeypatch.setenv("POOLCAST_LAKE_URL", bucket.uri)
+    monkeypatch.setattr("sys.argv", ["poolcast", "quality", "quarantine", "list", "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert "could not read the lake: a file that its log names is not there" in told
+    assert "Generic S3" not in told
 
 
 def test_a_table_whose_log_is_gone_is_not_taken_for_an_empty_one(bucket: Bucket) -> None:

@@ -14,6 +14,7 @@ from lake_tables import NOTES, READINGS, START, hours, notes, ordered, readings
 from pipeline.calendars import HOUR, Span
 from pipeline.errors import StorageError, UsageError
 from pipeline.lake import Commit, Lake
+from pipeline.lake.log import CHECKPOINT_EVERY
 from pipeline.tables import PARTITIONS, QUARANTINE, RESERVES, TABLES, Table
 
 
@@ -116,12 +117,12 @@ def test_a_scan_sees_the_version_of_its_call_whatever_is_committed_before_it_is_
 @in_a_folder
 def test_old_versions_stay_readable_after_many_commits_and_a_checkpoint(lake: Lake) -> None:
     lake = Lake(lake.root, sync=lambda path: None)
-    for minute in range(105):
+    for minute in range(2 * CHECKPOINT_EVERY + 2):
         assert lake.append(READINGS, readings([minute])).version == minute + 1
         for path in (lake.root / "readings" / "_delta_log").glob("*.json"):
             os.utime(path, (0, 0))  # far past the age at which deltalake clears the log away
     assert list((lake.root / "readings" / "_delta_log").glob("*.checkpoint.parquet"))
-    for version in (1, 50, 99, 100, 101):
+    for version in (1, CHECKPOINT_EVERY - 1, CHECKPOINT_EVERY, CHECKPOINT_EVERY + 1, 2 * CHECKPOINT_EVERY + 1):
         assert ordered(lake.scan(READINGS, version=version)) == ordered(readings(range(version)))
 
 

@@ -18,6 +18,7 @@ from pipeline.calendars import Span
 from pipeline.errors import StorageError, StorageFullError
 from pipeline.lake import Lake
 from pipeline.lake.disk import storage_error
+from pipeline.lake.log import CHECKPOINT_EVERY
 
 
 @dataclass
@@ -85,10 +86,10 @@ def test_a_commit_whose_writer_died_before_the_sync_is_synced_by_the_next(tmp_pa
 
 def test_a_checkpoint_is_brought_to_the_disk(tmp_path: Path) -> None:
     lake = Lake(tmp_path, sync=lambda path: None)
-    for minute in range(99):
+    for minute in range(1, CHECKPOINT_EVERY):
         lake.append(READINGS, readings([minute]))
-    paths = synced(tmp_path, lambda lake: lake.append(READINGS, readings([99])))
-    assert Path("readings/_delta_log/00000000000000000100.checkpoint.parquet") in paths
+    paths = synced(tmp_path, lambda lake: lake.append(READINGS, readings([0])))
+    assert Path(f"readings/_delta_log/{CHECKPOINT_EVERY:020d}.checkpoint.parquet") in paths
     assert Path("readings/_delta_log/_last_checkpoint") in paths
 
 

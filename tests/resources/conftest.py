@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.resources.external_postgres import ExternalPostgres
 from tests.resources.running_up import Up
 
 
@@ -17,13 +16,3 @@ def up(server_folder: Path) -> Iterator[Up]:
         yield running
     finally:
         running.kill_everything()
-
-
-@pytest.fixture
-def external(server_folder: Path) -> Iterator[ExternalPostgres]:
-    """The system's PostgreSQL 15, running, with a password that needs encoding."""
-    server = ExternalPostgres(server_folder)
-    try:
-        yield server
-    finally:
-        server.end()

@@ -12,7 +12,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from tests.resources.running_up import free_port, wait_for
+from tests.ports import free_port
+from tests.resources.running_up import wait_for
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "p@ss w%rd:/?#&'\"é[]"  # noqa: S105 - everything that a careless hand would not encode

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -181,12 +182,6 @@ class Up:
 
 def hour(n: int) -> str:
     return f"2024-03-01-{n:02d}:00"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:

@@ -31,7 +31,7 @@ from resources.alone import alone, beside
 from resources.dagster_home import dagster_instance
 from resources.embedded_postgres import embedded_postgres
 from resources.locks import FileLock
-from resources.migrations import backups_of, plan, require_migrated
+from resources.migrations import plan, require_migrated
 from resources.postgres import Databases, postgres
 from resources.roster import Roster
 from resources.services import up
@@ -117,7 +117,7 @@ def test_a_dry_run_says_each_step_and_changes_nothing(copied: Copy) -> None:
     with postgres(settings) as databases:
         assert state(databases) == were
     assert content(settings.lake) == before
-    assert not backups_of(settings).exists()
+    assert not backups.folder_of(settings).exists()
     assert "Dagster's database, at revision 5771160a95ad" in told
     assert "to 16e3655b4d9b add bulk_actions job_name column and backfill_tags table" in told
     assert "then fill in run_backfill_id" in told
@@ -165,7 +165,7 @@ def _cut_short(settings: Settings, stamp: str) -> None:
         if words == "restore the table pools":
             raise KeyboardInterrupt
 
-    root = backups_of(settings)
+    root = backups.folder_of(settings)
     with alone(settings) as databases:
         with pytest.raises(KeyboardInterrupt):
             backups.restore(root, backups.read(root, stamp), Lake(settings.lake), databases, stop)
@@ -237,7 +237,7 @@ def test_killed_at_any_step_the_same_command_goes_on_and_ends_as_if_undisturbed(
         assert plan(Lake(settings.lake), databases).is_empty
         assert state(databases) == state(others)
     assert tables(settings) == tables(undisturbed)
-    (whole,) = backups_of(settings).glob("*Z")
+    (whole,) = backups.folder_of(settings).glob("*Z")
     assert content(whole / "lake") == before, "the backup is the state before the first try"
     assert (whole / "finished").exists()
 
@@ -254,6 +254,23 @@ def _is_killed(settings: Settings, words: str, seconds: float) -> bool:
     )
     assert done.returncode in (0, -9), done.stderr
     return done.returncode == -9
+
+
+def test_a_dry_run_looks_beside_whoever_works_and_waits_for_whoever_is_alone(copied: Copy, tmp_path: Path) -> None:
+    settings = copied()
+    up_lock = FileLock(settings.data_dir / "up.lock")
+    assert up_lock.try_acquire("exclusive")
+    with beside(settings), postgres(settings):
+        assert "MLflow's database, at revision 867495a8f9d4" in command(settings, "migrate", "--dry-run")
+        refused = CliRunner().invoke(app, ["migrate", "--data-dir", str(settings.data_dir)]).exception
+    assert isinstance(refused, ServiceError)
+    up_lock.close()
+    with alone(settings):
+        busy = CliRunner().invoke(app, ["migrate", "--dry-run", "--data-dir", str(settings.data_dir)]).exception
+    assert isinstance(busy, ServiceError)
+    nowhere = CliRunner().invoke(app, ["migrate", "--dry-run", "--data-dir", str(tmp_path / "elsewhere")]).exception
+    assert isinstance(nowhere, UsageError)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_nothing_may_work_meanwhile(copied: Copy, tmp_path: Path) -> None:
@@ -308,7 +325,7 @@ def test_where_all_is_as_it_should_be_the_look_costs_next_to_nothing(undisturbed
 
 
 def test_a_migration_that_was_given_up_does_not_go_on_with_its_backup_of_back_then(undisturbed: Settings) -> None:
-    root = backups_of(undisturbed)
+    root = backups.folder_of(undisturbed)
     (root / "20260101T000000Z").mkdir(parents=True)
     told = {"stamp": "20260101T000000Z", "target": "newer", "tables": {}, "databases": {}}
     (root / "20260101T000000Z" / "backup.json").write_text(json.dumps(told))
@@ -349,7 +366,7 @@ def test_a_newer_database_and_a_newer_table_are_refused_in_words(copied: Copy, m
         ):
             migrations.run(settings, databases, now=NOW)
         assert revisions.revision("Dagster", databases.dagster_url) == "5771160a95ad", "nothing was begun"
-    assert not backups_of(settings).exists()
+    assert not backups.folder_of(settings).exists()
 
 
 def test_an_upgrade_that_fails_says_why_and_leaves_the_schema_as_it_was(copied: Copy) -> None:

@@ -19,7 +19,8 @@ from resources.processes import ProcessIdentity
 from resources.restarts import Patience
 from resources.roster import Roster
 from resources.supervisor import DATABASE, Supervisor, say
-from tests.resources.running_up import free_port, wait_for
+from tests.ports import free_port
+from tests.resources.running_up import wait_for
 
 SHORT = Patience(first=0.1, longest=1, well=60, most_deaths=3, window=60, hung=1)
 SLEEPER = "import time; time.sleep(600)"

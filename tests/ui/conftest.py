@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from pipeline.lake import Lake
 from pipeline.pools.shelf import Shelf
 from pipeline.pools.simulator import simulate, write_recording
 from pipeline.pools.spec import PoolsSpec, SimulationSpec
+from tests.chromium import chromium
 from tests.conftest import temporary_folder
-from tests.ui.served import CHROMIUM, FLAGS, HEIGHT, WIDTH, Served
+from tests.ui.served import HEIGHT, WIDTH, Served
 
 MARKET = SimulationSpec(n_pools=25, days=3, birth_days=1)
 PATIENCE_MS = 180_000
@@ -35,10 +36,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    """`poolcast up` over a small market that is registered and not imported yet; or over a folder that was made."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {str(CHROMIUM)!r}: apt-get install chromium")
+def served(browser: Browser) -> Iterator[Served]:
+    """`poolcast up` over a small market that is registered and not imported yet; or over a folder that was made.
+
+    Where there is no browser to look at it with, it is not started.
+    """
+    del browser
     with temporary_folder() as folder:
         made = os.environ.get("POOLCAST_UI_DATA")
         data = Path(made).absolute() if made else folder / "data"
@@ -62,10 +65,8 @@ def lake(served: Served) -> Lake:
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

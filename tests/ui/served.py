@@ -1,20 +1,16 @@
-"""`poolcast up` on a folder and free ports, as a person has it in a terminal, and a browser to look at it with."""
+"""`poolcast up` on a folder and free ports, as a person has it in a terminal."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 WIDTH, HEIGHT = 1600, 1000
 
 
@@ -57,10 +53,3 @@ class Served:
 def ports_in(word: str, ports: dict[str, str], place: int) -> bool:
     """Whether an address is on the port of that place: Dagster's, MLflow's."""
     return word.rstrip("/.").endswith(f":{list(ports.values())[place]}")
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
