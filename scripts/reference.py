@@ -1,10 +1,11 @@
-"""Writes the pages of reference that are made from the code: every table, every command.
+"""Writes the pages of reference that are made from the code: every table, every command, each with its contents first.
 
     .venv/bin/python scripts/reference.py [--check]
 
 `--check` writes nothing and fails where a page is not what the code says.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +26,21 @@ MADE = "*Made by `make reference`; change the code, not this page.*"
 def tables_page() -> str:
     """Every table by stage: its grain, key and dates, and its columns."""
     known = [*STAGES, *sorted({table.stage for table in TABLES.values()} - set(STAGES))]
-    lines = ["# Tables", "", MADE, "", "Each is a Delta Lake table; `poolcast lake sql` reads them all.", ""]
+    head = ["# Tables", "", MADE, "", "Each is a Delta Lake table; `poolcast lake sql` reads them all.", ""]
+    contents, lines = ["| stage | tables |", "|---|---|"], []
     for stage in known:
         tables = [table for table in TABLES.values() if table.stage == stage]
         if tables:
-            lines += [f"## {stage}", "", *(line for table in tables for line in _table(table))]
-    return "\n".join(lines)
+            links = ", ".join(f"[`{table.name}`]({_anchor(table.name)})" for table in tables)
+            heading = f"Stage {stage}"  # not the stage alone: a table of that name is a heading, too
+            contents.append(f"| [{stage}]({_anchor(heading)}) | {links} |")
+            lines += [f"## {heading}", "", *(line for table in tables for line in _table(table))]
+    return "\n".join([*head, *contents, "", *lines])
+
+
+def _anchor(heading: str) -> str:
+    """Where a link to a heading of the same page leads."""
+    return "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -54,10 +64,7 @@ def _may_hold(column: Column) -> str:
     told = []
     if column.values is not None:
         told.append(", ".join(f"`{value}`" for value in column.values))
-    if column.minimum is not None or column.maximum is not None:
-        low = "" if column.minimum is None else f"{column.minimum:g}"
-        high = "" if column.maximum is None else f"{column.maximum:g}"
-        told.append(f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}")
+    told += [column.bounds] if column.bounds else []
     told += ["null"] if column.nullable else []
     return "; ".join(told)
 
@@ -68,32 +75,43 @@ def _cell(text: str) -> str:
 
 def commands_page() -> str:
     """Every command: what it does, its arguments and options."""
-    lines = [
+    head = [
         "# Commands",
         "",
         MADE,
         "",
-        "`poolcast` is `.venv/bin/poolcast`. Exit statuses: 0 done, 1 something failed,",
+        "`poolcast` is `.venv/bin/poolcast`. Exit statuses: 0 done, 1 something failed, 2 wrong use; `bins check` also",
+        "3 (warnings) and 4 (errors found). A time without a zone is UTC.",
+        "",
     ]
-    lines += ["2 wrong use; `bins check` also 3 (warnings) and 4 (errors found).", ""]
-    root = typer.main.get_command(app)
-    return "\n".join([*lines, *_group(root, "poolcast")])
+    commands = list(_commands(typer.main.get_command(app), "poolcast"))
+    contents = ["| command | |", "|---|---|"]
+    for path, command in commands:
+        contents.append(f"| [`{path}`]({_anchor(_heading(path, command))}) | {_cell(_first_sentence(command))} |")
+    return "\n".join([*head, *contents, "", *(line for path, each in commands for line in _command(each, path))])
 
 
-def _group(command: Any, path: str) -> Iterator[str]:
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, under its whole name, in the order of the alphabet."""
     for name, inner in sorted(command.commands.items()):
-        if inner.hidden:
-            continue
         if hasattr(inner, "commands"):
-            yield from _group(inner, f"{path} {name}")
-        else:
-            yield from _command(inner, f"{path} {name}")
+            yield from _commands(inner, f"{path} {name}")
+        elif not inner.hidden:
+            yield f"{path} {name}", inner
+
+
+def _first_sentence(command: Any) -> str:
+    """What a command does, without why and how."""
+    return re.split(r"(?<=[.:;]) ", _cell(command.help or ""), maxsplit=1)[0].rstrip(".:;")
+
+
+def _heading(path: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    return " ".join([path, *map(_argument, arguments)])
 
 
 def _command(command: Any, path: str) -> Iterator[str]:
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(_argument(p) for p in arguments)
-    yield from (f"## {path} {usage}".rstrip(), "", *(command.help or "").strip().splitlines(), "")
+    yield from (f"## {_heading(path, command)}", "", *(command.help or "").strip().splitlines(), "")
     told = [p for p in command.params if p.name != "help" and (p.help or p.param_type_name == "option")]
     if told:
         yield from ("| | | default |", "|---|---|---|")

@@ -6,13 +6,14 @@ Belongs here: arguments, how alerts are shown, exit statuses. Stays out: who is 
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table as RichTable
 
-from pipeline.cli.lake import plain, print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, settings_of
+from pipeline.cli.moments import moment
+from pipeline.cli.rows import plain, print_strictly, print_wide
+from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, settings_of, user_name
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_command(
     now = SystemClock().now()
     rows = listed(lake_of(settings_of(data_dir)), now)
     if since is not None:
-        rows = rows.filter(pl.col("known_at") >= moment_of(since, now))
+        rows = rows.filter(pl.col("known_at") >= since_when(since, now))
     if unacknowledged:
         rows = rows.filter(pl.col("acknowledged_at").is_null() & (pl.col("state") != "recovered"))
     if as_json:
@@ -62,7 +63,6 @@ def ack_command(
 ) -> None:
     """Say that you know of an alert: nobody is told of it again, and it does not escalate."""
     from pipeline.calendars import SystemClock
-    from pipeline.cli.promotion import user_name
     from pipeline.monitoring.alerts.journal import acknowledge
 
     whole = acknowledge(lake_of(settings_of(data_dir)), alert_id, user_name(), reason, SystemClock().now())
@@ -151,33 +151,25 @@ def alerts_table(rows: "pl.DataFrame") -> RichTable:
     return shown
 
 
-def print_strictly(value: Any) -> None:
-    """JSON that any reader takes: no NaN, no infinity, nothing a terminal interprets."""
-    import json
-
-    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=True, allow_nan=False, indent=1) + "\n")
-
-
-def moment_of(text: str, now: datetime) -> datetime:
+def since_when(text: str, now: datetime) -> datetime:
     """A moment, or so long before now.
 
-    >>> moment_of("36h", datetime.fromisoformat("2026-03-04T12:00:00Z")).isoformat()
+    >>> since_when("36h", datetime.fromisoformat("2026-03-04T12:00:00Z")).isoformat()
     '2026-03-03T00:00:00+00:00'
 
     Raises:
         UsageError: it is neither.
     """
     import re
-    from datetime import UTC, timedelta
+    from datetime import timedelta
 
     ago = re.fullmatch(r"([0-9]{1,5})([mhd])", text.strip())
     if ago:
         return now - int(ago[1]) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[ago[2]]
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise UsageError(f"--since {text!r} is no moment: give '36h', '7d' or '2026-03-04T12:00'") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment(text, "--since")
+    except UsageError as error:
+        raise UsageError(f"{error}; or how long ago, such as 36h or 7d") from error
 
 
 def _show_told(told: "list[Told]") -> None:

@@ -4,7 +4,7 @@ Belongs here: arguments, and how an export is told. Stays out: bars, bytes and f
 """
 
 from dataclasses import asdict, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.bins_check import check, describe
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.cli.moments import is_day, moment
+from pipeline.cli.screen import AsJson, DataDir, by_comma, err, lake_of, out, print_json, settings_of
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def export_bins(
 ) -> None:
     """Write bars as a QLib provider directory, swapped in whole.
 
-    SOURCE is one Parquet file: `symbol`, `date` (the bar's start, UTC) and one column a field. Without it the bars come
-    from the lake, and `--mode update` reads only the days that changed since the last export.
+    SOURCE is one Parquet file: `symbol`, `date` or `time` (the bar's start, UTC), one column a field. Without it the
+    bars come from the lake, and `--mode update` reads only the days that changed since the last export.
     """
     from pipeline.bins.spec import BinsSpec
 
-    span, chosen, wanted = _span(start_date, end_date), _parts(instruments), tuple(f.lower() for f in _parts(fields))
+    span, chosen, wanted = _span(start_date, end_date), by_comma(instruments), by_comma(fields.lower())
     if mode == "fix" and not (source or chosen or span):
         raise UsageError(
             "a fix patches named bars: give SOURCE.parquet, or --instruments or --start-date and --end-date"
@@ -144,10 +145,6 @@ def _from_lake(
     return done.export, target, seconds, done.reason
 
 
-def _parts(told: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in told.split(",") if part.strip())
-
-
 def _span(first: str | None, last: str | None) -> "Span | None":
     from pipeline.calendars import Span
 
@@ -157,33 +154,18 @@ def _span(first: str | None, last: str | None) -> "Span | None":
     end = datetime(2200, 1, 1, tzinfo=UTC)
     # A day is meant whole; of a moment, the bar that starts there.
     if last:
-        end = _moment(last, "--end-date", timedelta(days=1) if _is_day(last) else timedelta(microseconds=1))
+        end = _moment(last, "--end-date", timedelta(days=1) if is_day(last) else timedelta(microseconds=1))
     if start >= end:
         raise UsageError(f"--start-date {first!r} lies after --end-date {last!r}")
     return Span(start, end)
 
 
-def _is_day(told: str) -> bool:
-    try:
-        date.fromisoformat(told)
-    except ValueError:
-        return False
-    return True
-
-
 def _moment(told: str, option: str, after: timedelta = timedelta(0)) -> datetime:
-    """The moment in UTC, or so long after it."""
-    try:
-        moment = datetime.fromisoformat(told)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        # A day at either end is left for what counts from it.
-        if not datetime(1, 1, 2, tzinfo=UTC) <= moment + after <= datetime(9999, 12, 30, tzinfo=UTC):
-            raise OverflowError("it is too early or too late")
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"{option} takes a day or a moment such as 2026-01-31 or 2026-01-31T08:00, found {told!r}: {error}"
-        ) from error
-    return moment + after
+    """The moment in UTC, or so long after it; a day at either end of the calendar is left for what counts from it."""
+    found, last = moment(told, option), datetime(9999, 12, 30, tzinfo=UTC)
+    if not datetime(1, 1, 2, tzinfo=UTC) <= found <= last - after:
+        raise UsageError(f"{option} is too early or too late for a calendar: found {told!r}")
+    return found + after
 
 
 def _show(export: "Export", directory: Path, seconds: float, reason: str, *, as_json: bool) -> None:

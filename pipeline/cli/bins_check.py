@@ -15,6 +15,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.cli.rows import as_cell
 from pipeline.cli.screen import AsJson, err, out, print_json
 from pipeline.errors import UsageError
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 EXIT_STATUSES: Final = {None: 0, "info": 0, "warning": 3, "error": 4}
 """By the worst that was found; 1 and 2 say that the check itself failed or was called wrongly."""
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_WIDEST: Final = 80
 
 QlibDir = Annotated[Path, typer.Option("--qlib-dir", metavar="DIR", help="A provider directory: ours or any other.")]
 
@@ -91,21 +91,10 @@ def describe(
         out.print(f"export {found.export_id}", markup=False)
     lists = RichTable("list", "names")
     for name, n in found.lists.items():
-        lists.add_row(shown(name), f"{n:,}")
+        lists.add_row(as_cell(name), f"{n:,}")
     out.print(lists)
     for one in found.freqs:
         out.print(_table_of(one))
-
-
-def shown(value: object) -> Text:
-    """Text of a stranger as one cell: what does not print is escaped, what is too long is cut.
-
-    >>> shown("a\\x1b[2Jb").plain
-    'a\\\\x1b[2Jb'
-    """
-    text = "" if value is None else str(value)
-    text = "".join(ch if ch.isprintable() else ch.encode("unicode_escape", "backslashreplace").decode() for ch in text)
-    return Text(text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "...")
 
 
 def _severity(told: str) -> "tuple[str, Severity]":
@@ -177,7 +166,7 @@ def _findings(problems: "pl.DataFrame") -> RichTable:
         time = _moment(row["time"])
         table.add_row(
             Text(row["problem"], style=_STYLES[row["severity"]]),
-            *(shown(cell) for cell in (row["instrument"], row["field"], time, f"{row['n']:,}", row["found"])),
+            *(as_cell(cell) for cell in (row["instrument"], row["field"], time, f"{row['n']:,}", row["found"])),
         )
     return table
 
@@ -198,7 +187,7 @@ def _table_of(one: "Described") -> RichTable:
         *zip(("begins first", "ends last"), ranges, strict=False),
         *((f"missing {field}", f"{share:.1%}") for field, share in one.missing_shares.items()),
     ):
-        table.add_row(shown(key), shown(value))
+        table.add_row(as_cell(key), as_cell(value))
     return table
 
 

@@ -4,19 +4,30 @@ Belongs here: arguments, the figures on the screen. Stays out: gathering and jud
 that asking does not count as a report of the watch.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from pipeline.cli.moments import moment
 from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
 from pipeline.errors import InputError, TransientError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from pipeline.lake import Lake
+    from pipeline.monitoring.drift.evidence import Evidence
+
+_LEGEND = """
+js: how far apart, from 0 (alike) to 1. q: how often chance shows as much, over
+all that was compared together. reference, now: means over pools; of performance
+the log loss, of multivariate the AUC (0.5: nothing tells new pools from old).
+pools: how many were looked at. A dash: not judged, or no such figure. The rest
+is in docs/drift.md."""
 _SHOWN = 20
 """Rows that a screen holds; JSON has them all."""
 _FIRST_YEAR, _LAST_YEAR = 1971, 9998
@@ -33,7 +44,8 @@ def report_now(
 
     Of a replayed recording, say with --at when it is looked at. The page is Evidently's, with our figures and verdict.
     """
-    from assets.drift import SPEC, evidence, past_looks
+    from assets.drift import past_looks
+    from assets.drift_evidence import SPEC, evidence
     from pipeline.cli.promotion import reached
     from pipeline.monitoring.drift.report import report
 
@@ -55,7 +67,29 @@ def report_now(
     if as_json:
         print_json({"verdict": words, "rows": found.to_dicts()})
         return
-    out.print(as_written(words), _table(found))
+    out.print(as_written(words), _table(found), Text(_LEGEND, style="dim"))
+    if (elsewhere := _where_to_look(lake, told)) is not None:
+        err.print(as_written(elsewhere), soft_wrap=True)
+
+
+def _where_to_look(lake: "Lake", told: "Evidence") -> str | None:
+    """Of a market that has ended: when there was something to see. None where some pool was looked at, or never was."""
+    import polars as pl
+
+    from assets.drift_evidence import FIRST_HOURS
+    from pipeline.calendars import HOUR, ceil
+    from pipeline.tables import POOLS
+
+    if not told.current.is_empty():
+        return None
+    born = lake.scan(POOLS, sources=[told.source]).select(pl.col("created_at").max()).collect().item()
+    if born is None or born <= told.learned.learned_until:
+        return None
+    after, until, at = told.lately.after, told.lately.until, ceil(born + FIRST_HOURS.settled, HOUR)
+    return (
+        f"No pool of {told.source} was born from {after:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC; the newest was "
+        f"born at {born:%Y-%m-%d %H:%M}. To see it, say when to look: --at {at:%Y-%m-%dT%H:%MZ}"
+    )
 
 
 def _table(found: "pl.DataFrame") -> RichTable:
@@ -71,16 +105,12 @@ def _table(found: "pl.DataFrame") -> RichTable:
 
 
 def _moment(told: str | None) -> datetime:
-    """A moment that a person typed; without a zone it is UTC."""
+    """What is asked about; now, unless somebody said when."""
     if told is None:
         from pipeline.calendars import SystemClock
 
         return SystemClock().now()
-    try:
-        found = datetime.fromisoformat(told)
-        moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--at takes a time like 2026-05-01T12:00, found {told!r}") from error
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+    found = moment(told, "--at")
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise UsageError(f"--at takes a time in the years {_FIRST_YEAR} to {_LAST_YEAR}, found {told!r}")
-    return moment
+    return found

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import AsJson, err, out, print_json
+from pipeline.cli.screen import AsJson, by_comma, err, out, print_json
 
 if TYPE_CHECKING:
     from pipeline.features.catalogue import Entry
@@ -98,15 +98,14 @@ def compute_features(
 ) -> None:
     """Compute features of a plain Parquet file and write them to another.
 
-    IN holds snapshots (columns as `poolcast lake sql "DESCRIBE snapshots"` shows them), or bars: `symbol`, `time` (the
-    bar's start, UTC), `open`, `high`, `low`, `close`, `volume`. Of bars, a row is written for the end of each bar, with
-    the families that need no more. OUT appears whole or not at all.
+    IN holds snapshots (columns as `poolcast lake sql "DESCRIBE snapshots"` shows them), or bars: `symbol`, `time` or
+    `date` (the bar's start, UTC), `open`, `high`, `low`, `close`, `volume`. Of bars, a row is written for the end of
+    each bar, with the families that need no more. OUT appears whole or not at all.
     """
     from pipeline.cli.plain import shown
     from pipeline.cli.plain_features import features_of_file
 
-    wanted = [name.strip() for given in families or () for name in given.split(",") if name.strip()]
-    extra = tuple(name.strip() for name in indicators.split(",") if name.strip())
+    wanted = [name for given in families or () for name in by_comma(given)]
     with shown() as progress:
-        written = features_of_file(source, target, wanted, extra, progress, bar_minutes)
+        written = features_of_file(source, target, wanted, by_comma(indicators), progress, bar_minutes)
     err.print(Text(f"{written.n_rows:,} rows of {written.n_pools:,} pools, {written.n_columns} features: {target}"))

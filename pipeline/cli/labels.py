@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from pipeline.cli.screen import err
+from pipeline.cli.screen import by_comma, err
 from pipeline.errors import UsageError
 
 labels = typer.Typer(no_args_is_help=True, help="Labels: what became of pools.")
@@ -29,9 +29,9 @@ def compute_labels(
 ) -> None:
     """Label a plain Parquet file: one row for each snapshot, or bar's end, and horizon.
 
-    IN holds snapshots (columns as `poolcast lake sql "DESCRIBE snapshots"` shows them), or bars: `symbol`, `time` (the
-    bar's start, UTC), `open`, `high`, `low`, `close`, `volume`. Bars tell no reserves: their rugs are falls of the
-    price. What lies after the file's last moment is pending. OUT appears whole or not at all.
+    IN holds snapshots (columns as `poolcast lake sql "DESCRIBE snapshots"` shows them), or bars: `symbol`, `time` or
+    `date` (the bar's start, UTC), `open`, `high`, `low`, `close`, `volume`. Bars tell no reserves: their rugs are falls
+    of the price. What lies after the file's last moment is pending. OUT appears whole or not at all.
     """
     from pipeline.cli.plain import shown
     from pipeline.cli.plain_labels import labels_of_file
@@ -42,7 +42,7 @@ def compute_labels(
 
 
 def _hours(told: str) -> list[int]:
-    parts = [part.strip() for part in told.split(",") if part.strip()]
+    parts = by_comma(told)
     if not parts or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 24 * 365 for part in parts):
         raise UsageError(f"horizons are whole hours by comma, like 1,6,24; found {told!r}")
     return sorted({int(part) for part in parts})

@@ -1,36 +1,27 @@
 """`poolcast lake`: look at the tables, and keep their files in order.
 
-Belongs here: arguments, and how rows are shown. Text in a table may come from a chain, where anybody may write
-anything: it is shown, never interpreted, neither by the terminal nor by a spreadsheet.
+Belongs here: arguments, and which tables are meant. Stays out: how rows are printed (`rows`).
 """
 
-import json
-import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
-from rich.text import Text
 
+from pipeline.cli.rows import print_csv, print_rows_as_json, print_wide, show_rows, size
 from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
 from pipeline.tables import TABLES, Table, table
-from pipeline.text import spelled, uncalculated
 
 if TYPE_CHECKING:
-    import polars as pl
     from rich.progress import Progress
 
 lake = typer.Typer(no_args_is_help=True, help="Lake: the tables, in a folder or on an object store.")
 
-_WIDEST_CELL: Final = 80
 _NAMES = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Tables; without any, all of them.")]
 
 
@@ -139,87 +130,3 @@ def progress() -> "Iterator[Progress]":
 
 def _chosen(names: Iterable[str] | None) -> list[Table]:
     return [table(name) for name in names] if names else list(TABLES.values())
-
-
-def size(n_bytes: int) -> str:
-    """A number of bytes to read.
-
-    >>> [size(n) for n in (0, 999, 1_000, 12_345_678, 10**13)]
-    ['0 B', '999 B', '1.0 kB', '12.3 MB', '10.0 TB']
-    """
-    amount, unit = float(n_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def show_rows(rows: "pl.DataFrame") -> None:
-    """The rows as a table on the screen, long cells cut, what cannot be printed made visible."""
-    shown = RichTable(box=None, pad_edge=False)
-    for name in rows.columns:
-        shown.add_column(Text(printable(name)))
-    for row in rows.iter_rows():
-        shown.add_row(*(Text(printable(cell)) for cell in row))
-    print_wide(shown)
-    err.print(f"{rows.height:,} row{'' if rows.height == 1 else 's'}", markup=False)
-
-
-def print_wide(shown: RichTable) -> None:
-    """The table in its own width: a line that the screen breaks tells more than a column cut to a letter."""
-    wanted = Measurement.get(out, out.options.update(width=100_000), shown).maximum
-    Console(highlight=False, width=max(1, wanted)).print(shown, crop=False)
-
-
-def printable(cell: Any) -> str:
-    r"""A cell as text that no terminal interprets, of a bounded length.
-
-    >>> [printable(cell) for cell in (None, b"abc", "[red]a\x1b[2Jb\n", "x" * 100)][:3]
-    ['', '3 bytes', '[red]a\\x1b[2Jb\\n']
-    >>> len(printable("x" * 100))
-    80
-    """
-    text = "" if cell is None else str(plain(cell))
-    # A plan is many lines of drawing on purpose; only those are kept.
-    drawn = "\n".join(spelled(line) for line in text.splitlines()) if text.startswith(("╭", "┌")) else spelled(text)
-    return drawn if len(drawn) <= _WIDEST_CELL or "\n" in drawn else drawn[: _WIDEST_CELL - 1] + "…"
-
-
-def print_csv(rows: "pl.DataFrame") -> None:
-    """The rows as CSV on standard output, safe to open in a spreadsheet."""
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([harmless(name) for name in rows.columns])
-    writer.writerows([harmless(plain(cell)) for cell in row] for row in rows.iter_rows())
-
-
-def harmless(cell: Any) -> Any:
-    r"""A text that a spreadsheet would take for a formula, with an apostrophe before it; control characters in words.
-
-    >>> [harmless(cell) for cell in ("=1+1", "a=b", "\x1b[2J", -1.5, None)]
-    ["'=1+1", 'a=b', '\\x1b[2J', -1.5, None]
-    """
-    if not isinstance(cell, str):
-        return json.dumps(cell, default=str) if isinstance(cell, list | dict) else cell
-    return uncalculated(cell)
-
-
-def print_rows_as_json(rows: "pl.DataFrame") -> None:
-    """The rows as a JSON list of objects on standard output; columns that share a name keep the last."""
-    told = [dict(zip(rows.columns, map(plain, row), strict=True)) for row in rows.iter_rows()]
-    sys.stdout.write(json.dumps(told, default=str, ensure_ascii=True, allow_nan=False) + "\n")
-
-
-def plain(cell: Any) -> Any:
-    """A cell as JSON may hold it: times in ISO 8601, bytes as their length, null for what is no number."""
-    if isinstance(cell, bytes):
-        return f"{len(cell):,} bytes"
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return None
-    if isinstance(cell, datetime | date):
-        return cell.isoformat()
-    if isinstance(cell, dict):
-        return {str(name): plain(value) for name, value in cell.items()}
-    return [plain(value) for value in cell] if isinstance(cell, list | tuple) else cell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.lake import size
+from pipeline.cli.rows import size
 from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
 
 if TYPE_CHECKING:
@@ -25,14 +25,15 @@ def migrate(
 ) -> None:
     """Bring the databases and the tables of an older version of poolcast to this one.
 
-    Stop `poolcast up` and everything else first. Killed at any moment, the same command carries on.
+    Stop `poolcast up` and everything else first; only --dry-run works beside them. Killed at any moment, the same
+    command carries on.
     """
     from pipeline.calendars import SystemClock
     from resources import migrations
-    from resources.alone import alone
+    from resources.alone import alone, looking
 
     settings = settings_of(data_dir)
-    with alone(settings) as databases:
+    with looking(settings) if is_dry else alone(settings) as databases:
         todo = migrations.plan(lake_of(settings), databases)
         if not as_json:
             _show(todo)
@@ -55,11 +56,11 @@ def backup(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     the loss of either.
     """
     from pipeline.calendars import SystemClock
-    from resources import backups, migrations
+    from resources import backups
     from resources.alone import alone
 
     settings = settings_of(data_dir)
-    root = migrations.backups_of(settings)
+    root = backups.folder_of(settings)
     with alone(settings) as databases:
         kept = backups.make(
             root, lake_of(settings), databases, now=SystemClock().now(), target="a backup by hand", said=_say
@@ -77,11 +78,11 @@ def restore(
 
     Use the version of poolcast that wrote what the backup holds, or run `poolcast migrate` afterwards.
     """
-    from resources import backups, migrations
+    from resources import backups
     from resources.alone import alone
 
     settings = settings_of(data_dir)
-    root = migrations.backups_of(settings)
+    root = backups.folder_of(settings)
     kept = backups.read(root, stamp)
     with alone(settings) as databases:
         backups.restore(root, kept, lake_of(settings), databases, _say)

@@ -11,7 +11,8 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import AsJson, DataDir, instance_of, out, print_json, settings_of
+from pipeline.cli.parquet import require_parquet
+from pipeline.cli.screen import AsJson, DataDir, instance_of, out, print_json, settings_of, user_name
 
 models = typer.Typer(no_args_is_help=True, help="Models: training by hand, what they are worth, who asked for them.")
 
@@ -29,8 +30,6 @@ def train(
 
     The same set and code are not trained twice. A second training that is asked for meanwhile waits for the first.
     """
-    from getpass import getuser
-
     from assets.jobs import OUTCOME_TRAINING
     from pipeline.calendars import HOUR, Span, SystemClock, floor
     from pipeline.runs import run_job
@@ -43,7 +42,7 @@ def train(
             "train",
             Span(hour, hour + HOUR),
             assets=OUTCOME_TRAINING,
-            tags={**tags, "poolcast/trigger": f"{getuser()}: {reason}"},
+            tags={**tags, "poolcast/trigger": f"{user_name()}: {reason}"},
             resources={"source": {"config": {"name": source}}},
         )
     told = {name: done.metadata["outcome_model"].get(name) for name in ("version", "training_set_id", "model_sha256")}
@@ -74,6 +73,8 @@ def compare(
     from pipeline.promotion.losses import compare_evaluations
     from pipeline.promotion.spec import OUTCOME
 
+    for path in (challenger, opponent):
+        require_parquet(path)
     done = compare_evaluations(read_parquet(challenger), read_parquet(opponent), replace(OUTCOME, min_gain=min_gain))
     told = {name: value for name, value in asdict(done).items() if name != "digest"}
     if as_json:

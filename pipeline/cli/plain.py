@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.calendars import DAY, Span
+from pipeline.cli.parquet import require_parquet
 from pipeline.cli.screen import err
 from pipeline.errors import InputError, UsageError
 from pipeline.tables import CANDLES, POOL_KEY, POOL_TIME_KEY, SNAPSHOTS, UTC
@@ -61,10 +62,9 @@ def read_plain(path: Path, bar_minutes: int | None = None) -> PlainFile:
     Raises:
         InputError: it is no Parquet, holds neither, or rows that cannot be used; the message says which.
     """
-    if not path.is_file():
-        raise InputError(f"{str(path)!r} is no file: give one Parquet file")
+    require_parquet(path)
     try:
-        told = pl.scan_parquet(path, glob=False)
+        told = _with_time(pl.scan_parquet(path, glob=False))
         schema = told.collect_schema()
         if set(OHLCV) <= set(schema):
             return _of_bars(told, schema, bar_minutes)
@@ -76,6 +76,12 @@ def read_plain(path: Path, bar_minutes: int | None = None) -> PlainFile:
         f"{str(path)!r} holds neither snapshots (network, pool, event_time, ...) nor bars ({', '.join(OHLCV)}); its "
         f"columns are {list(schema)!r}"
     )
+
+
+def _with_time(told: pl.LazyFrame) -> pl.LazyFrame:
+    """Bars may call their start `date`, as QLib's users do."""
+    held = told.collect_schema()
+    return told.rename({"date": "time"}) if "date" in held and "time" not in held else told
 
 
 def _utc(schema: pl.Schema, column: str) -> pl.Expr:

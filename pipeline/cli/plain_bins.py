@@ -1,7 +1,7 @@
 """A plain Parquet file of bars, as the writer of the bins takes it.
 
-Belongs here: reading `symbol`, `date` and the fields, and saying what cannot be used. Stays out: the format of the bins
-and every rule about the bars themselves (the writer has them).
+Belongs here: reading `symbol`, `date` or `time`, and the fields; saying what cannot be used. Stays out: the format of
+the bins and every rule about the bars themselves (the writer has them).
 """
 
 import re
@@ -15,11 +15,14 @@ import polars as pl
 
 from pipeline.bins.instruments import symbol_name
 from pipeline.calendars import Span
+from pipeline.cli.parquet import require_parquet
 from pipeline.errors import InputError
 from pipeline.tables import UTC
 
 SYMBOL: Final = "symbol"
 DATE: Final = "date"
+TIME: Final = "time"
+"""What other commands call a bar's start; taken where there is no `date`."""
 HELD_BARS: Final = 10_000_000
 """At ten fields not a gigabyte."""
 _CUT: Final = ".is_cut"
@@ -40,7 +43,7 @@ class PlainBars:
 def read_bars(
     path: Path, *, fields: Sequence[str] = (), span: Span | None = None, symbols: Sequence[str] = ()
 ) -> PlainBars:
-    """Bars of a Parquet file with the columns `symbol`, `date` (start of the bar, UTC) and one column a field.
+    """Bars of a Parquet file with the columns `symbol`, `date` or `time` (start of the bar, UTC), and one a field.
 
     Args:
         path: the file.
@@ -52,10 +55,11 @@ def read_bars(
         InputError: it is no Parquet or damaged, lacks a column, or holds something else than moments in UTC, names and
             numbers.
     """
-    if not path.is_file():
-        raise InputError(f"{str(path)!r} is no file: give one Parquet file")
     with reading_file(path):
+        require_parquet(path)
         told = pl.scan_parquet(path, glob=False)
+        if DATE not in (columns := told.collect_schema()) and TIME in columns:
+            told = told.rename({TIME: DATE})
         schema = told.collect_schema()
         chosen = _fields(schema, fields)
         bars = told.select(
@@ -117,7 +121,10 @@ def _require(bars: pl.DataFrame, symbols: Sequence[str], path: Path) -> None:
 def _fields(schema: pl.Schema, asked: Sequence[str]) -> dict[str, str]:
     """Field -> column. QLib lower-cases a field to find its file, so the field is the column's name in lower case."""
     if missing := [column for column in (SYMBOL, DATE) if column not in schema]:
-        raise InputError(f"the bars have no column {missing!r}, found {list(schema)!r}: name them so")
+        raise InputError(
+            f"the bars have no column {missing!r}, found {list(schema)!r}: name the symbol {SYMBOL!r}, and the bar's "
+            f"start {DATE!r} or {TIME!r}"
+        )
     columns = [column for column in schema if column not in (SYMBOL, DATE)]
     by_field: dict[str, str] = {}
     for column in columns:

@@ -11,6 +11,8 @@ from typing import Any, Final
 import polars as pl
 from polars.selectors import by_name
 
+from pipeline.cli.parquet import require_parquet
+from pipeline.cli.screen import by_comma
 from pipeline.errors import InputError
 from pipeline.monitoring.drift.comparison import Comparison, compare
 from pipeline.monitoring.drift.samples import kinds_of
@@ -150,8 +152,7 @@ def record(found: Comparison) -> dict[str, Any]:
 
 
 def _scanned(path: Path) -> pl.LazyFrame:
-    if not path.is_file():
-        raise InputError(f"{str(path)!r} is no file: give one Parquet file")
+    require_parquet(path)
     try:
         told = pl.scan_parquet(path, glob=False)
         told.collect_schema()
@@ -164,7 +165,7 @@ def _listed(named: str, schema: pl.Schema) -> tuple[str, ...]:
     """Names with commas between, unless a column is called just that."""
     if named in schema:
         return (named,)
-    return tuple(dict.fromkeys(part.strip() for part in named.split(",") if part.strip()))
+    return tuple(dict.fromkeys(by_comma(named)))
 
 
 def _parts(counted: pl.DataFrame) -> Iterator[pl.Series]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from pipeline.cli.parquet import require_parquet
 from pipeline.errors import InputError, UsageError
 from pipeline.promotion.gate import compare_offline
 from pipeline.promotion.losses import CLIP
@@ -36,8 +37,7 @@ def read_pairs(path: Path, *, is_timed: bool = True) -> tuple[pl.DataFrame, str 
     Raises:
         InputError: it is no Parquet, holds no row, its times are no moments, or its names are none.
     """
-    if not path.is_file():
-        raise InputError(f"{str(path)!r} is no file: give one Parquet file of pairs")
+    require_parquet(path)
     try:
         told = pl.scan_parquet(path, glob=False)
         wanted = (EXPERIMENT, *(name for name in PAIRS if is_timed or name != MATURED_AT), *_CORRECT)

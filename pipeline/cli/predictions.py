@@ -4,13 +4,13 @@ Belongs here: arguments, and rows on the screen. Addresses come from a chain, wh
 shown, never interpreted.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.moments import moment
 from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_of
-from pipeline.errors import UsageError
 
 predictions = typer.Typer(no_args_is_help=True, help="Predictions: what models said, and what became of it.")
 
@@ -38,7 +38,7 @@ def query_predictions(
     `says` is the most probable outcome. `end` is what came, why it is not known, or pending. `is_evidence` is no for
     what was said with hindsight.
     """
-    from pipeline.cli.lake import print_rows_as_json, show_rows
+    from pipeline.cli.rows import print_rows_as_json, show_rows
     from pipeline.predictions.history import Wanted, history
 
     wanted = Wanted(pool, model, version, _moment("--since", since), _moment("--until", until), limit)
@@ -47,14 +47,4 @@ def query_predictions(
 
 
 def _moment(option: str, told: str | None) -> datetime | None:
-    """A moment that a person typed; without a zone it is UTC."""
-    if told is None:
-        return None
-    try:
-        found = datetime.fromisoformat(told)
-    except ValueError as error:
-        raise UsageError(f"{option} takes a time like 2026-05-01 or 2026-05-01T12:00, found {told!r}") from error
-    try:
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except OverflowError as error:
-        raise UsageError(f"{option} takes a time of the years 1 to 9999 in UTC, found {told!r}") from error
+    return None if told is None else moment(told, option)

@@ -3,14 +3,13 @@
 Belongs here: arguments, and how records are shown. What they quote comes from a chain: shown, never interpreted.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.lake import print_rows_as_json, show_rows
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, settings_of
-from pipeline.errors import UsageError
+from pipeline.cli.moments import moment
+from pipeline.cli.rows import print_rows_as_json, show_rows
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, settings_of, user_name
 
 quarantine = typer.Typer(no_args_is_help=True, help="Quarantine: what was put aside, and why.")
 
@@ -29,7 +28,8 @@ def list_command(
     """List the records that were put aside, each with its reason and whether it may be released."""
     from pipeline.expectations.releases import listed
 
-    found = listed(lake_of(settings_of(data_dir)), table=table, reason=reason, since=_moment(since))
+    when = None if since is None else moment(since, "--since")
+    found = listed(lake_of(settings_of(data_dir)), table=table, reason=reason, since=when)
     shown = found.head(limit)
     if as_json:
         print_rows_as_json(shown)
@@ -51,13 +51,11 @@ def release_command(
 
     Only doubts can be released, such as a bound that was too strict; what is missing, no number, or there twice, never.
     """
-    from getpass import getuser
-
     from pipeline.calendars import SystemClock
     from pipeline.expectations.releases import release
 
     lake, now = lake_of(settings_of(data_dir)), SystemClock().now()
-    done = release(lake, record_ids, reason=reason, actor=actor or getuser(), now=now)
+    done = release(lake, record_ids, reason=reason, actor=actor or user_name(), now=now)
     if as_json:
         print_rows_as_json(done)
         return
@@ -66,13 +64,3 @@ def release_command(
         out.print(f"{name}: materialise {hour:%Y-%m-%d-%H:%M}, or wait for the next run over that hour", markup=False)
     if done.is_empty():
         out.print("nothing to release: these lie in their tables already, or are made no more", markup=False)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--since {text!r} is no moment: write it as 2020-09-08 or 2020-09-08T18:00") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -5,7 +5,6 @@ are anybody's text: shown, never interpreted.
 """
 
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +13,9 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, settings_of
+from pipeline.cli.parquet import require_parquet
+from pipeline.cli.rows import plain, print_strictly, print_wide
+from pipeline.cli.screen import AsJson, DataDir, as_written, by_comma, err, lake_of, out, settings_of
 from pipeline.errors import InputError, UsageError
 from pipeline.tables import POOL, POOL_KEY, QUALITY_PARTS, QUALITY_REPORTS, TABLES
 
@@ -50,14 +51,14 @@ def report(
             raise UsageError(f"{', '.join(given)}: told of a Parquet file; a table's spec says it already")
         lake = lake_of(settings_of(data_dir))
         told = _newest(lake) if what is None else [_as_plain(*one) for one in _of_table(lake, what)]
-        _print_json(told) if as_json else _show_newest(told) if what is None else _show(told, what)
+        print_strictly(told) if as_json else _show_newest(told) if what is None else _show(told, what)
         return
-    made = [_as_plain("", _of_file(Path(what), _split(key), _split(group), label))]
-    _print_json(made[0]) if as_json else _show(made, what)
+    made = [_as_plain("", _of_file(Path(what), _columns(key), _columns(group), label))]
+    print_strictly(made[0]) if as_json else _show(made, what)
 
 
-def _split(told: str | None) -> tuple[str, ...] | None:
-    return None if told is None else tuple(name for name in told.split(",") if name)
+def _columns(told: str | None) -> tuple[str, ...] | None:
+    return None if told is None else by_comma(told)
 
 
 def _of_file(
@@ -71,6 +72,7 @@ def _of_file(
         raise UsageError(
             f"{str(path)!r} is neither a table nor a file: name one of {sorted(TABLES)}, or a Parquet file"
         )
+    require_parquet(path)
     try:
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except pl.exceptions.PolarsError as error:
@@ -149,8 +151,6 @@ def _newest(lake: "Lake") -> list[dict[str, Any]]:
 
 
 def _as_plain(source: str, made: "QualityReport") -> dict[str, Any]:
-    from pipeline.cli.lake import plain
-
     figures = [{name: plain(cell) for name, cell in row.items()} for row in made.figures.iter_rows(named=True)]
     for row in figures:
         if row["part"] == "distribution":
@@ -162,13 +162,8 @@ def _as_plain(source: str, made: "QualityReport") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_json(told: Any) -> None:
-    # Names of a file may be anything, half a character included: escaped, they are valid JSON all the same.
-    sys.stdout.write(json.dumps(told, ensure_ascii=True, allow_nan=False, default=str) + "\n")
-
-
 def _points(points: float | None) -> Text:
-    """Points as they are read: nothing where they do not apply, red below the floor."""
+    """Points as they are read: a dash where they do not apply, red below the floor."""
     from pipeline.monitoring.quality.spec import QUALITY
 
     if points is None:
@@ -187,9 +182,9 @@ def _show_newest(told: list[dict[str, Any]]) -> None:
             as_written(one["source"]), one["table"], one["known_at"][:16].replace("T", " "), _points(one["score"]),
             *(_points(one["parts"][part]) for part in QUALITY_PARTS), f"{one['n_warnings']:,}",
         )  # fmt: skip
-    from pipeline.cli.lake import print_wide
-
     print_wide(shown)
+    if any(None in (one["score"], *one["parts"].values()) for one in told):
+        out.print("Of 100. A part shown as - does not apply to that table, and counts for nothing; docs/quality.md.")
 
 
 def _show(told: list[dict[str, Any]], what: str) -> None:
@@ -201,7 +196,7 @@ def _show(told: list[dict[str, Any]], what: str) -> None:
         parts = Text("; ").join(
             Text(f"{part} ") + _points(points) for part, points in one["parts"].items() if points is not None
         )
-        out.print(parts if parts.plain else Text("nothing could be judged"))
+        out.print(parts if parts.plain else Text("nothing could be judged, so there is no score"))
         warned = [row for row in one["figures"] if row["is_warning"] and row["part"] != "score"]
         warned.sort(key=lambda row: str(row["detail"]).startswith("usually"))  # what is as always comes last
         if warned:

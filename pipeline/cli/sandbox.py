@@ -3,12 +3,12 @@
 Belongs here: arguments, and the frames that the sandbox is given. Stays out: everything it does with them.
 """
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.moments import moment
 from pipeline.cli.screen import out
 from pipeline.errors import UsageError
 
@@ -36,7 +36,7 @@ def serve_sandbox(
     from pipeline.sandbox.faults import FaultPlan
     from pipeline.sandbox.server import serve
 
-    moment = None if start is None else _moment(start)
+    first = None if start is None else moment(start, "--start")
     if (recording is None) == (simulate is None):
         raise UsageError("give either a recording or --simulate SEED, so that it is clear what is served")
     market = _simulated(simulate or 0, pools, networks) if recording is None else _recorded(recording)
@@ -48,21 +48,12 @@ def serve_sandbox(
     serve(
         market,
         port=port,
-        start=moment,
+        start=first,
         speed=None if stepped else speed,
         calls_per_minute=calls_per_minute,
         faults=FaultPlan.evenly(faults, fault_seed),
         announce=announce,
     )
-
-
-def _moment(told: str) -> datetime:
-    from pipeline.calendars import require_utc
-
-    try:
-        return require_utc(datetime.fromisoformat(told))
-    except ValueError as error:
-        raise UsageError(f"--start must be an ISO 8601 time in UTC, found {told!r}: try 2024-03-01T00:00Z") from error
 
 
 def _recorded(folder: Path) -> "Market":

@@ -4,6 +4,8 @@ Stays out: any command's own words.
 """
 
 import json
+import os
+import pwd
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,23 @@ def as_written(value: object) -> Text:
     '[red]a\\x1b[2Jb\\n'
     """
     return Text(spelled("" if value is None else str(value)))
+
+
+def user_name() -> str:
+    """Who runs this process, as the operating system knows it; the environment may say anything."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def by_comma(told: str) -> tuple[str, ...]:
+    """The names in a text that has commas between them.
+
+    >>> by_comma("open, close,,")
+    ('open', 'close')
+    """
+    return tuple(part.strip() for part in told.split(",") if part.strip())
 
 
 def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_port: int | None = None) -> "Settings":

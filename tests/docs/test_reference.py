@@ -52,6 +52,21 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert not lost
 
 
+def test_every_page_can_be_reached_from_the_contents() -> None:
+    contents = ROOT / "docs" / "README.md"
+    paths = (link.partition("#")[0] for link in LINK.findall(contents.read_text()))
+    led = {(contents.parent / path).resolve() for path in paths if path}
+    pages = {page for page in PAGES if page.parent != ROOT} - {contents}
+    assert contents.parent not in led
+    assert [page for page in pages if not {page, page.parent} & led] == []
+
+
+@ANY
+def test_every_piece_of_code_that_is_named_is_there(page: Path) -> None:
+    named = re.findall(r"\b(?:assets|benchmarks|deploy|pipeline|resources|sensors|tests)/[\w./*-]*\w", page.read_text())
+    assert [path for path in named if not any(ROOT.glob(path))] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as they are made of their words."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
@@ -101,3 +116,13 @@ def _unknown_option(command: Any, words: list[str]) -> str | None:
             if name not in known:
                 return f"no option {name!r}"
     return None
+
+
+@pytest.mark.parametrize("name", ["commands.md", "tables.md"])
+def test_a_long_page_of_reference_leads_to_each_of_its_parts(name: str) -> None:
+    page = ROOT / "docs/reference" / name
+    text = page.read_text()
+    led = {target for target in LINK.findall(text) if target.startswith("#")}
+    parts = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+    assert len(led) == len(parts) > 40
+    assert led == {f"#{anchor}" for anchor in anchors(page) - {page.stem}}
