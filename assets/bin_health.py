@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from assets.metadata import table_value
-from assets.reports import picture
+from assets.pictures import picture
 from pipeline.bins.describe import Described, describe_bins
 from pipeline.bins.health.check import HealthReport, check_bins, freqs_of
 from pipeline.bins.health.spec import FINDING_SCHEMA, HealthSpec

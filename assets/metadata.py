@@ -110,13 +110,8 @@ def column_schema(target: Table) -> dg.TableSchema:
 
 def _range_in_words(column: Column) -> list[str]:
     """What a column may hold: its bounds, in its own unit, or the values there are."""
-    if column.values:
-        return [f"one of {', '.join(column.values)}"]
-    low, high = column.minimum, column.maximum
-    if low is not None and high is not None:
-        return [f"{low:g} to {high:g}"]
-    told = [] if low is None else [f"at least {low:g}"]
-    return told if high is None else [f"at most {high:g}"]
+    told = f"one of {', '.join(column.values)}" if column.values else column.bounds
+    return [told] if told else []
 
 
 def _sources_in_words(places: Sequence[Place]) -> str:

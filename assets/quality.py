@@ -15,8 +15,8 @@ import polars as pl
 from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
+from assets.pictures import picture
 from assets.predictions import REPLAYED
-from assets.reports import picture
 from assets.snapshots import SPEC as SNAPSHOTS_SPEC
 from pipeline.calendars import DAY, HOUR, MINUTE, Clock, Span, floor
 from pipeline.lake import Lake
@@ -119,8 +119,10 @@ def _distributions_of_the_day(lake: Lake, now: datetime) -> set[tuple[str, str]]
 
 def _window(name: str, now: datetime) -> Span:
     """What is looked at: the last days; of labels those before, which do not change any more."""
-    until = now - LABELS_SPEC.maturity if name == "labels" else now + MINUTE
-    return Span(now - QUALITY.days * DAY, now + MINUTE) if name != "labels" else Span(until - QUALITY.days * DAY, until)
+    if name != "labels":
+        return Span(now - QUALITY.days * DAY, now + MINUTE)
+    until = now - LABELS_SPEC.maturity
+    return Span(until - QUALITY.days * DAY, until)
 
 
 def _asked(lake: Lake, source: str, target: Table, span: Span, rows: pl.DataFrame, now: datetime) -> Asked:

@@ -11,21 +11,12 @@ import dagster as dg
 from assets.metadata import table_value
 from pipeline.calendars import Clock
 from pipeline.lake import Lake
-from pipeline.promotion.registry import Registry
-from pipeline.retention import RetentionSpec, expire, pinned_sets, pinned_versions
-from pipeline.tables import DEPLOYMENTS, TABLES
+from pipeline.retention import RetentionSpec, expire, pinned_versions
+from pipeline.tables import TABLES
 
 SPEC = RetentionSpec()
 READERS = timedelta(hours=24)
 """No reader holds a version of a table for longer than this."""
-
-
-def ever_in_charge(lake: Lake, registry: Registry) -> frozenset[str]:
-    """The training sets of every version that was ever deployed: it may be rolled back to, and made again."""
-    ledger = lake.scan(DEPLOYMENTS).collect()
-    names = ledger["model_name"].unique().to_list()
-    set_of = {(v.model_name, v.version): v.training_set_id for name in names for v in registry.versions(name)}
-    return pinned_sets(ledger, set_of)
 
 
 @dg.op(description="Expires rows past their retention, merges small files, deletes files that no version needs.")

@@ -28,7 +28,7 @@ from pipeline.runs import Finished
 from pipeline.tables import (
     DEPLOYMENTS,
     EVALUATIONS,
-    FAMILY_TABLES,
+    FAMILY_TABLE_NAMES,
     FIGURES,
     LABELS,
     QUARANTINE,
@@ -41,7 +41,7 @@ SIMULATION = SimulationSpec()
 STEPS = {
     "pools": ("reserves", "pools", "candles"),
     "snapshots": ("snapshots",),
-    "features": (*(target.name for target in FAMILY_TABLES.values()), "features"),
+    "features": (*FAMILY_TABLE_NAMES, "features"),
     "labels": ("market_labels", "labels"),
     "bins": ("qlib_health", "qlib_bins"),
     "models": ("return_dataset", "return_model", "training_set", "outcome_model"),

@@ -2,7 +2,7 @@
 
 Only what an API told us live grows for ever, so only that expires: recordings and simulations stay, as do the pools
 themselves, and whatever was decided. Raw answers go first: they are large, and all they say is in the rows made from
-them. An hour that a pinned training set was made from stays whole: its model can be trained again, row for row.
+them. An hour that a training set was made from stays whole: its model can be trained again, row for row.
 Predictions that are evidence stay for ever, with their outcomes, because the ledger rests on them; what went into them
 goes after the term, and what was said with hindsight goes altogether.
 
@@ -11,7 +11,7 @@ Stays out: files (`Lake.vacuum` frees the space once older versions may go), and
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,7 +25,6 @@ from pipeline.lake import Lake
 from pipeline.tables import (
     ANSWERS,
     CANDLES,
-    DEPLOYMENTS,
     FAMILY_TABLES,
     FEATURES,
     LABELS,
@@ -61,9 +60,6 @@ AFTER_A_SET: Final = 25 * HOUR
 class RetentionSpec:
     """How long what was collected live is kept.
 
-    `pinned` are the ids of training sets whose hours stay; None: every set on record. `pinned_sets` finds those that
-    gave a model which was ever in charge.
-
     Raises:
         UsageError: rows would go before the answers they can be made from, or at once.
     """
@@ -71,7 +67,6 @@ class RetentionSpec:
     answers_days: int = 30
     rows_days: int = 90
     live_sources: tuple[str, ...] = ("geckoterminal",)
-    pinned: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.answers_days <= self.rows_days:
@@ -83,26 +78,6 @@ class RetentionSpec:
     def days_of(self, target: Table) -> int:
         """How long rows of the table are kept."""
         return self.answers_days if target is ANSWERS else self.rows_days
-
-
-def pinned_sets(deployments: pl.DataFrame, training_set_of: Mapping[tuple[str, int], str]) -> frozenset[str]:
-    """The training sets of every version that was ever deployed.
-
-    Args:
-        deployments: rows of `DEPLOYMENTS`.
-        training_set_of: the id of the training set by model name and version, as the registry has it.
-
-    Raises:
-        UsageError: the registry does not know what a deployed version was trained on: nothing can be let go safely.
-    """
-    versions = set(deployments.select("model_name", "version").iter_rows())
-    versions |= set(deployments.select("model_name", "previous_version").drop_nulls().iter_rows())
-    if lost := sorted(version for version in versions if not training_set_of.get(version)):
-        raise UsageError(
-            f"cannot tell which hours to keep: {DEPLOYMENTS.name!r} names {lost!r}, and the registry does not say what "
-            "they were trained on; restore them there, or pin training sets by hand"
-        )
-    return frozenset(training_set_of[version] for version in versions)
 
 
 def pinned_versions(lake: Lake, target: Table) -> set[int]:
@@ -132,17 +107,16 @@ def expire(lake: Lake, now: datetime, spec: RetentionSpec) -> pl.DataFrame:
     Args:
         lake: where the tables lie.
         now: UTC.
-        spec: terms, and what is pinned.
+        spec: the terms.
 
     Returns:
         What went, as `EXPIRED`: one row a table, source and stretch of hours, with the number of rows.
 
     Raises:
-        UsageError: a pinned training set is not on record, so its hours cannot be told.
         CommitConflictError: a writer that does not take the lock kept changing a table.
         StorageError: the disk is full, or a table is damaged; what was let go before stays gone.
     """
-    kept = _pinned_spans(lake, spec)
+    kept = _spans_of_sets(lake)
     gone: list[tuple[str, str, datetime, datetime, int]] = []
     for target in (ANSWERS, *ROWS):
         due = Span(EPOCH, max(EPOCH, floor(now - spec.days_of(target) * DAY, HOUR)))
@@ -227,17 +201,10 @@ def _hour(target: Table) -> pl.Expr:
     return pl.col(str(target.time)).dt.truncate("1h").alias("hour")
 
 
-def _pinned_spans(lake: Lake, spec: RetentionSpec) -> dict[str, list[Span]]:
-    """The hours that pinned training sets were made from, by source."""
-    sets = lake.scan(TRAINING_SETS).select("training_set_id", "source", "first_time", "last_time").collect()
-    if spec.pinned is not None:
-        if lost := sorted(spec.pinned - set(sets["training_set_id"])):
-            raise UsageError(
-                f"cannot tell which hours to keep: training sets {lost!r} are pinned and {TRAINING_SETS.name!r} does "
-                "not hold them; restore the table, or leave them out"
-            )
-        sets = sets.filter(pl.col("training_set_id").is_in(list(spec.pinned)))
+def _spans_of_sets(lake: Lake) -> dict[str, list[Span]]:
+    """The hours that training sets were made from, by source."""
+    sets = lake.scan(TRAINING_SETS).select("source", "first_time", "last_time").collect()
     spans: dict[str, list[Span]] = {}
-    for _, source, first, last in sets.iter_rows():
+    for source, first, last in sets.iter_rows():
         spans.setdefault(source, []).append(Span(floor(first - BEFORE_A_SET, HOUR), ceil(last + AFTER_A_SET, HOUR)))
     return spans

@@ -11,11 +11,10 @@ from pipeline.calendars import DAY, EPOCH, HOUR, Span
 from pipeline.errors import StorageError, UsageError
 from pipeline.lake import Lake
 from pipeline.provenance import Input, Recipe, record_hours, refresh
-from pipeline.retention import ROWS, RetentionSpec, expire, pinned_sets, pinned_versions
+from pipeline.retention import ROWS, RetentionSpec, expire, pinned_versions
 from pipeline.tables import (
     ANSWERS,
     CANDLES,
-    DEPLOYMENTS,
     FEATURES,
     PARTITIONS,
     POOLS,
@@ -139,7 +138,7 @@ def test_pools_stay(lake: Lake) -> None:
     assert ages_in(lake, POOLS) == [400]
 
 
-def test_the_hours_of_a_pinned_training_set_of_that_source_stay(lake: Lake) -> None:
+def test_the_hours_of_a_training_set_of_that_source_stay(lake: Lake) -> None:
     first, last = NOW - 200 * DAY, NOW - 190 * DAY
     lake.append(TRAINING_SETS, training_set("a", first, last))
     lake.append(TRAINING_SETS, training_set("of a recording", EPOCH, NOW, RECORDED))
@@ -151,15 +150,6 @@ def test_the_hours_of_a_pinned_training_set_of_that_source_stay(lake: Lake) -> N
     for table in (ANSWERS, FEATURES):
         assert sorted(lake.scan(table).collect()[table.time]) == kept
     assert told["n_rows"].to_list() == [1, 1, 1, 1]
-
-
-def test_a_set_that_is_not_pinned_keeps_nothing(lake: Lake) -> None:
-    lake.append(TRAINING_SETS, training_set("a", NOW - 300 * DAY, NOW - 100 * DAY))
-    lake.append(FEATURES, rows_of(FEATURES, 200 * DAY))
-    assert expire(lake, NOW, SPEC).is_empty(), "without a word on it, every set is pinned"
-    with pytest.raises(UsageError, match="'lost'"):
-        expire(lake, NOW, RetentionSpec(pinned=frozenset({"lost"})))
-    assert expire(lake, NOW, RetentionSpec(pinned=frozenset()))["n_rows"].to_list() == [1]
 
 
 def test_expiring_again_opens_no_data_file_and_commits_nothing(lake: Lake) -> None:
@@ -222,19 +212,6 @@ def test_rows_made_from_answers_that_are_gone_outlive_a_change_of_code(lake: Lak
     done = refresh(lake, Recipe("raw_pools", (Input("answers"),), "other code"), span, parse)
     assert ages_in(lake, RAW_POOLS) == [40]
     assert (done.n_hours_computed, done.n_rows) == (0, 1)
-
-
-def test_the_sets_of_versions_that_were_ever_deployed_are_pinned() -> None:
-    moves = valid_frame(DEPLOYMENTS, n_rows=2).with_columns(
-        pl.lit("m").alias("model_name"),
-        version=pl.Series([3, 4], dtype=pl.Int64),
-        previous_version=pl.Series([None, 2], dtype=pl.Int64),
-    )
-    known = {("m", n): f"set {n}" for n in range(1, 6)}
-    assert pinned_sets(moves, known) == {"set 2", "set 3", "set 4"}
-    assert pinned_sets(DEPLOYMENTS.empty(), {}) == frozenset()
-    with pytest.raises(UsageError, match="does not say"):
-        pinned_sets(moves, known | {("m", 3): ""})
 
 
 def test_versions_that_training_sets_were_read_from_are_pinned(lake: Lake) -> None:

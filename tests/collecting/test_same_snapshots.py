@@ -13,7 +13,7 @@ from pipeline.pools.parse import parse_pools
 from pipeline.pools.recording import RecordedFrames, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
 from pipeline.snapshots.observed import observed_snapshots
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import ANSWERS, SNAPSHOTS
 

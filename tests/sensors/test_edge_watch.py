@@ -1,6 +1,6 @@
 """A champion that is proven worse than its class prior asks for training, once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -23,10 +23,18 @@ NOW = datetime(2024, 3, 9, tzinfo=UTC)
 def lake(tmp_path: Path) -> Lake:
     made = Lake(tmp_path / "lake")
     Moves(made, None).move(Move(NAME, "promote", 1, "a" * 64, "gate", "beats all baselines"), at=NOW)
-    said = valid_frame(PREDICTIONS, n_rows=1).with_columns(
-        pl.lit("geckoterminal").alias("source"), pl.lit(1, pl.Int64).alias("model_version")
-    )
-    made.append(PREDICTIONS, said)
+    # Another model's version of the same number spoke before.
+    for name, source, by in (
+        ("another", "recording:other", timedelta(hours=-1)),
+        (NAME, "geckoterminal", timedelta(0)),
+    ):
+        said = valid_frame(PREDICTIONS, n_rows=1).with_columns(
+            pl.lit(name).alias("model_name"),
+            pl.lit(source).alias("source"),
+            pl.lit(1, pl.Int64).alias("model_version"),
+            pl.col("event_time") + by,
+        )
+        made.append(PREDICTIONS, said)
     return made
 
 
