@@ -31,12 +31,13 @@ from pipeline.features.sources import Sources
 from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
 from pipeline.lake import Lake
+from pipeline.models.canary_report import CanaryReport
 from pipeline.models.return_files import kept_rows
 from pipeline.pools.candles import candles
 from pipeline.pools.told_candles import told_candles
 from pipeline.provenance import void
 from pipeline.snapshots.observed import observed_snapshots
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.tables import (
     ANSWERS,
     CANDLES,
@@ -196,15 +197,7 @@ def leak_canaries(
 
     frozen_set = frozen(lake, source, clock)
     report = run_canaries(frozen_set, history=history_of(lake, frozen_set.source))
-    told = pl.DataFrame([{"canary": r.name, "passed": r.is_passed, "in words": r.words} for r in report.results])
-    return dg.AssetCheckResult(
-        passed=report.is_passed,
-        description="\n".join(f"- {line}" for line in report.words.splitlines()),
-        metadata={
-            "training_set_id": report.training_set_id,
-            "canaries": table_value(told, max_cell=400),
-        },
-    )
+    return _as_sung(report, "training_set_id")
 
 
 @dg.asset_check(
@@ -226,11 +219,16 @@ def return_leak_canaries(
         return dg.AssetCheckResult(passed=True, description=f"nothing to listen to: {why}")
     rows = kept_rows(return_datasets, row["source"], row)
     report = run_return_canaries(rows, row["dataset_id"], spec_for(row["source"]))
+    return _as_sung(report, "dataset_id")
+
+
+def _as_sung(report: CanaryReport, id_name: str) -> dg.AssetCheckResult:
+    """A report of canaries as Dagster shows it."""
     told = pl.DataFrame([{"canary": r.name, "passed": r.is_passed, "in words": r.words} for r in report.results])
     return dg.AssetCheckResult(
         passed=report.is_passed,
         description="\n".join(f"- {line}" for line in report.words.splitlines()),
-        metadata={"dataset_id": report.training_set_id, "canaries": table_value(told, max_cell=400)},
+        metadata={id_name: report.training_set_id, "canaries": table_value(told, max_cell=400)},
     )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from assets.away import tried_again
 from assets.features import SPEC as FEATURES_SPEC
 from assets.metadata import frame_metadata, n_rows, table_value
-from assets.reports import page_of, pictures_of
+from assets.pictures import page_of, pictures_of
 from pipeline.calendars import Clock
 from pipeline.errors import RegistryError
 from pipeline.features.registry import FEATURE_NAMES, feature_set_hash
@@ -23,7 +23,7 @@ from pipeline.models.training_set import TrainingSet, freeze
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.versions import RegisteredVersion, made_from
 from pipeline.provenance import code_of
-from pipeline.tables import EVALUATIONS, FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS
+from pipeline.tables import EVALUATIONS, FEATURES, FIGURES, LABELS, POOLS, TRAINING_SETS, Table
 from pipeline.workers import Workers
 
 SPEC = TrainingSpec()
@@ -128,11 +128,11 @@ def _card(context: dg.AssetExecutionContext, registry: Registry, version: Regist
         return {}
 
 
-def has_evidence(lake: Lake, version: RegisteredVersion) -> bool:
+def has_evidence(lake: Lake, version: RegisteredVersion, kept_in: Sequence[Table] = (EVALUATIONS, FIGURES)) -> bool:
     """Whether what the version said of the last block, and what that is worth, is still on record."""
     return all(
         lake.scan(target).filter(pl.col("model_sha256") == version.model_sha256).head(1).collect().height
-        for target in (EVALUATIONS, FIGURES)
+        for target in kept_in
     )
 
 

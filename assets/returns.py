@@ -12,7 +12,8 @@ import dagster as dg
 import polars as pl
 
 from assets.metadata import frame_metadata, n_rows, table_value
-from assets.reports import page_of, pictures_of
+from assets.models import has_evidence
+from assets.pictures import page_of, pictures_of
 from pipeline.bins.export import reading
 from pipeline.bins.instruments import read_instruments
 from pipeline.calendars import Clock
@@ -49,7 +50,6 @@ from pipeline.tables import (
     RETURN_DATASETS,
     RETURN_EVALUATIONS,
     RETURN_FIGURES,
-    Table,
 )
 
 SPEC = ReturnsSpec()
@@ -108,7 +108,7 @@ def return_model(
     if row is None or why:
         return nothing_done(context, why)
     version = version_of(registry, row)
-    if version is None or not has_evidence(lake, version):
+    if version is None or not has_evidence(lake, version, (RETURN_EVALUATIONS, RETURN_FIGURES)):
         # QLib and the trees take seconds to import: paid here, and never when the code location loads.
         from assets.return_training import train_forecaster  # noqa: PLC0415
 
@@ -229,16 +229,6 @@ def chosen_source(table: pl.LazyFrame, wanted: str) -> str | None:
 def version_of(registry: Registry, row: dict[str, Any]) -> RegisteredVersion | None:
     """The version a dataset gave under this code, if there is one."""
     return made_from(registry.versions(SPEC.model_name), row["dataset_id"], CODE)
-
-
-def has_evidence(lake: Lake, version: RegisteredVersion) -> bool:
-    """Whether what the version said of the last block, and what that is worth, is still on record."""
-
-    def holds(target: Table) -> bool:
-        own = lake.scan(target).filter(pl.col("model_sha256") == version.model_sha256)
-        return bool(own.head(1).collect().height)
-
-    return holds(RETURN_EVALUATIONS) and holds(RETURN_FIGURES)
 
 
 def why_nothing(row: dict[str, Any] | None) -> str:

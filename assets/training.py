@@ -6,6 +6,9 @@ from typing import Any, Final
 import polars as pl
 
 from assets.away import once_it_answers
+from assets.features import SPEC as FEATURES_SPEC
+from pipeline.features.definitions import feature_definitions
+from pipeline.features.registry import named
 from pipeline.lake import Lake
 from pipeline.models.evaluation import train_and_evaluate
 from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block, last_block_reads
@@ -71,6 +74,7 @@ def training_run(
         feature_set=frozen.feature_set,
         code_version=code,
         feature_names=trained.model.feature_names,
+        feature_definitions=feature_definitions(FEATURES_SPEC, map(named, trained.model.feature_names)),
         kind=kind,
         params=_params(trained, spec),
         metrics=flat(last_block(figure_rows(trained))),

@@ -1,22 +1,25 @@
 """What the lake's part of a five-minute cycle costs after a day and after a month of collecting.
 
-    python benchmarks/cycle_cost.py [--days 30] [--today 60] [--repetitions 9] [--log-only]
+    python benchmarks/cycle_cost.py [--days 30] [--today 12] [--repetitions 9] [--log-only]
 
-Builds two lakes that differ in nothing but their history: each past day as the nightly upkeep leaves it, then today's
-commits, not yet merged. One cycle appends answers, pools, trades, tokens and bars, puts them on record, and brings the
-running hour of raw pools, candles, snapshots and features up to date. The two lakes take turns. The bar: the medians'
-ratio is at most 1.2. Also: what opening a table costs after a month of commits, before and after a vacuum.
+Makes lakes that differ in nothing but their history: each past day as the nightly upkeep leaves it, files merged and a
+day of commits left in the log, then today's commits, not yet merged. Days that no cycle looks back to have an eleventh
+of their rows, in as many files: nothing opens them. One cycle appends answers, pools, trades, tokens and bars, puts
+them on record, and brings the running hour of raw pools, candles, snapshots and features up to date. The lakes take
+turns. The bar: the medians' ratio is at most 1.2. Also: what opening a table costs after a month of commits, before
+and after a vacuum.
 """
 
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,13 +57,15 @@ RECIPES = (
     Recipe("snapshots", (Input("raw_pools", back=5 * MINUTE),), "code"),
     Recipe("features", (Input("snapshots", back=DAY),), "code"),
 )
+LOOKED_BACK_TO = {POOLS: 8 * DAY}
+"""How far a cycle reaches: others a day."""
 BAR = 1.2
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--days", type=int, default=30)
-    arguments.add_argument("--today", type=int, default=60, help="cycles of today that are not merged yet")
+    arguments.add_argument("--today", type=int, default=12, help="cycles of today that are not merged yet")
     arguments.add_argument("--repetitions", type=int, default=9)
     arguments.add_argument("--log-only", action="store_true")
     given = arguments.parse_args()
@@ -74,7 +79,9 @@ def main() -> None:
 
 
 def compare(root: Path, days: int, today: int, repetitions: int) -> None:
-    lakes = {n: built(Lake(root / f"after_{n}"), n, today) for n in (1, days)}
+    begin = time.perf_counter()
+    lakes = after_days(root, (1, days), today)
+    print(f"made lakes of 1 and {days} days and {today} cycles in {time.perf_counter() - begin:.0f} s")
     took: dict[int, dict[str, list[float]]] = {n: defaultdict(list) for n in lakes}
     for repetition in range(repetitions):
         for n in sorted(lakes, reverse=bool(repetition % 2)):  # who goes first pays for what was not warm
@@ -87,23 +94,61 @@ def compare(root: Path, days: int, today: int, repetitions: int) -> None:
     print(f"\n{'within' if ratio <= BAR else 'ABOVE'} the bar of {BAR}: {ratio:.3f}")
 
 
-def built(lake: Lake, days: int, today: int) -> Lake:
-    """A lake with so many days of history, and so many of today's cycles."""
-    begin = time.perf_counter()
-    for day in range(days, 0, -1):
-        start = TODAY - day * DAY
-        whole = Span(start, start + DAY)
-        for table in ROWS_A_CYCLE:
-            lake.replace(table, rows_of(table, start, CYCLES_A_DAY), whole)
-            record_hours(lake, table, whole.hours(), columns=table.key)
-    for n in range(today):
-        cycle(lake, n, defaultdict(list))
-    pad_log(lake, PARTITIONS, days * CYCLES_A_DAY)
-    pad_log(lake, ANSWERS, days * CYCLES_A_DAY)
-    for table in (PARTITIONS, ANSWERS):
-        lake.vacuum(table, now=SystemClock().now() + 2 * DAY, retention=DAY)
-    print(f"built {days} days and {today} cycles in {time.perf_counter() - begin:.0f} s")
-    return lake
+def after_days(root: Path, days: Sequence[int], today: int) -> dict[int, Lake]:
+    """For each number of days a lake with so much history, and so many of today's cycles.
+
+    One lake grows backwards, and is copied at each length: today's commits are made once.
+    """
+    growing = Lake(root / "growing")
+    lakes, since = {}, 0
+    for upto in sorted(days):
+        add_days(growing, since + 1, upto)
+        if not since:
+            for number in range(today):
+                cycle(growing, number, defaultdict(list))
+        shutil.copytree(growing.root, root / f"after_{upto}")
+        lakes[upto], since = Lake(root / f"after_{upto}"), upto
+        for table in (PARTITIONS, *ROWS_A_CYCLE):
+            age_log(lakes[upto], table, upto)
+    os.sync()  # or the first cycles would wait until the copies are on the disk
+    return lakes
+
+
+def add_days(lake: Lake, newest: int, oldest: int) -> None:
+    """Whole days of history, from so many days before today back to so many."""
+    span = Span(TODAY - oldest * DAY, TODAY - (newest - 1) * DAY)
+    for table in ROWS_A_CYCLE:
+        lake.replace(table, pl.concat(day_of(table, ago) for ago in range(oldest, newest - 1, -1)), span)
+        record_hours(lake, table, span.hours(), columns=table.key)
+
+
+def day_of(table: Table, ago: int) -> pl.DataFrame:
+    """The rows of a day; of one that no cycle looks back to, every 11th, which leaves none of the networks out."""
+    every = 1 if ago * DAY <= LOOKED_BACK_TO.get(table, DAY) else 11
+    return rows_of(table, TODAY - ago * DAY, CYCLES_A_DAY, every)
+
+
+def age_log(lake: Lake, table: Table, days: int) -> None:
+    """The table's log as so many days of commits and nightly vacuums leave it.
+
+    That is the number of its newest version, and the entries and checkpoints of the last day, the retention: all of
+    them say that nothing changed. No process may have the table open.
+    """
+    folder = lake.root / table.name / "_delta_log"
+    opened = DeltaTable(folder.parent)
+    opened.create_checkpoint()
+    state = (folder / f"{opened.version():020d}.checkpoint.parquet").read_bytes()
+    told = json.loads((folder / "_last_checkpoint").read_text())
+    for gone in folder.glob("0*"):
+        gone.unlink()
+    a_day = CYCLES_A_DAY * (len(ROWS_A_CYCLE) if table is PARTITIONS else 1)
+    first = opened.version() + (days - 1) * a_day
+    write_entries(folder, first + 1, a_day)
+    for version in range(first, first + a_day + 1, CHECKPOINT_EVERY):
+        (folder / f"{version:020d}.checkpoint.parquet").write_bytes(state)
+        (folder / "_last_checkpoint").write_text(json.dumps({**told, "version": version}))
+    # Whoever committed them brought them to the disk and noted it: no later commit does that again.
+    (lake.root / ".locks" / f"{table.name}.synced").write_text(str(first + a_day))
 
 
 def cycle(lake: Lake, number: int, took: dict[str, list[float]]) -> None:
@@ -152,11 +197,11 @@ def _named(name: str) -> Table:
     return next(table for table in ROWS_A_CYCLE if table.name == name)
 
 
-def rows_of(table: Table, start: datetime, cycles: int) -> pl.DataFrame:
-    """The rows of so many cycles from `start` on; the same moment gives the same rows."""
+def rows_of(table: Table, start: datetime, cycles: int, every: int = 1) -> pl.DataFrame:
+    """The rows of so many cycles from `start` on, or every so many of them; the same moment gives the same rows."""
     a_cycle = ROWS_A_CYCLE[table]
     step = 5 * MINUTE / a_cycle
-    place = pl.int_range(a_cycle * cycles, eager=True)
+    place = pl.int_range(0, a_cycle * cycles, every, eager=True)
     first = (start - TODAY) // (5 * MINUTE) * a_cycle
     moment = pl.lit(start) + pl.duration(microseconds=place * int(step / timedelta(microseconds=1)))
     name = (place + first).hash(seed=7).cast(pl.String)
@@ -192,11 +237,16 @@ def pad_log(lake: Lake, table: Table, n_commits: int) -> None:
     """So many commits that changed nothing, with the checkpoints: what a month of small commits leaves."""
     folder = lake.root / table.name
     before = DeltaTable(folder).version()
-    for version in range(before + 1, before + n_commits + 1):
-        told = {"timestamp": int(SystemClock().now().timestamp() * 1000), "operation": "WRITE"}
-        (folder / "_delta_log" / f"{version:020d}.json").write_text(json.dumps({"commitInfo": told}))
-        if version % CHECKPOINT_EVERY == 0:
-            DeltaTable(folder).create_checkpoint()
+    for first in range(before + 1, before + n_commits + 1, CHECKPOINT_EVERY):
+        write_entries(folder / "_delta_log", first, CHECKPOINT_EVERY)
+        DeltaTable(folder).create_checkpoint()
+
+
+def write_entries(folder: Path, first: int, n: int) -> None:
+    """So many entries of a log, from version `first` on, that change nothing."""
+    told = json.dumps({"commitInfo": {"timestamp": int(SystemClock().now().timestamp() * 1000), "operation": "WRITE"}})
+    for version in range(first, first + n):
+        (folder / f"{version:020d}.json").write_text(told)
 
 
 def show_log(lake: Lake, days: int) -> None:

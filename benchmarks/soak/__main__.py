@@ -1,6 +1,6 @@
 """Runs everything for days of a simulated market, disturbs it on purpose, and says what became of it.
 
-    python -m benchmarks.soak FOLDER [--hours 48] [--speed 12] [--write DOCS]
+    python -m benchmarks.soak FOLDER [--hours 48] [--speed 10] [--write DOCS]      (or: make soak)
 
 First a history of six days is made and learned from (`poolcast demo`), so that there is a champion. Then `poolcast up`
 runs on it beside a sandbox that serves the days after, every sensor and schedule switched on. PostgreSQL is restarted
@@ -194,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything is kept; made where it is missing")
     parser.add_argument("--hours", type=float, default=48.0, help="of the market")
-    parser.add_argument("--speed", type=float, default=12.0, help="market seconds in a real one")
+    parser.add_argument("--speed", type=float, default=10.0, help="market seconds in a real one")
     parser.add_argument("--write", type=Path, help="the folder of the docs")
     asked = parser.parse_args()
     if os.environ.get("POOLCAST_DATA_DIR"):

@@ -71,10 +71,11 @@ def one_feature_rule(
 
     Only training rows choose the feature, its edges and its frequencies; ties go to the first name.
     """
-    rules = [_rule(frame, name, y, weight, n_bins) for name in feature_names]
-    losses = [
-        float(np.average(-np.log(rule.predict_proba(frame)[np.arange(len(y)), y]), weights=weight)) for rule in rules
-    ]
+    rules, losses = [], []
+    for name in feature_names:
+        rule, bins = _rule(frame[name], y, weight, n_bins)
+        rules.append(rule)
+        losses.append(float(np.average(-np.log(rule.table[bins, y]), weights=weight)))
     return rules[int(np.argmin(losses))]
 
 
@@ -89,16 +90,17 @@ def fit_baselines(
     }
 
 
-def _rule(frame: pl.DataFrame, name: str, y: Classes, weight: Floats, n_bins: int) -> OneFeatureRule:
-    known = frame[name].drop_nulls().cast(pl.Float64).to_numpy()
+def _rule(column: pl.Series, y: Classes, weight: Floats, n_bins: int) -> tuple[OneFeatureRule, Classes]:
+    """The rule on one feature, and the bin of each row."""
+    known = column.drop_nulls().cast(pl.Float64).to_numpy()
     cuts = np.quantile(known, np.linspace(0, 1, n_bins + 1)[1:-1]) if len(known) else np.zeros(0)
     edges = np.unique(cuts)
-    bins = _bins(frame[name], edges)
+    bins = _bins(column, edges)
     counts = np.zeros((len(edges) + 2, len(OUTCOMES)))
     np.add.at(counts, (bins, y), weight)
     # One whole observation a bin, shared out as the classes are: an empty bin then says the prior, no more.
     counts += np.asarray(class_prior(y, weight).probabilities)
-    return OneFeatureRule(name, tuple(edges), counts / counts.sum(axis=1, keepdims=True))
+    return OneFeatureRule(column.name, tuple(edges), counts / counts.sum(axis=1, keepdims=True)), bins
 
 
 def _bins(column: pl.Series, edges: Any) -> Classes:

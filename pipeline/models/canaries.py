@@ -99,7 +99,7 @@ def run_canaries(
         check_splits(training_set, chosen),
         check_labels(training_set, history.labels if history else None),
         check_reconciled(training_set),
-        *(check_fitting(training_set, chosen[0], name, prepare) for name, prepare in fitted.items()),
+        *check_fitting(training_set, chosen[0], fitted),
         *future_cuts,
     ]
     if history:

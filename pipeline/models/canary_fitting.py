@@ -4,7 +4,7 @@ Belongs here: disturbing test rows and watching what changes elsewhere. That fin
 or a selection that was fitted on all rows, whatever it is made of. Stays out: the transformations themselves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -22,40 +22,50 @@ N_ROUNDS: Final = 3
 """How often each kind of disturbance is tried, each time by other numbers."""
 _FAR: Final = 1e6
 """How far a disturbed value may move, in its column's own unit or in multiples of itself."""
+_FAULTS: Final = (
+    "values of training rows that change with test rows",
+    "values that change with labels of test rows",
+    "values of test rows that change with other test rows",
+)
 
 
-def check_fitting(training_set: TrainingSet, split: Split, name: str, prepare: Prepare) -> CanaryResult:
-    """What is prepared for one row must not depend on the rows that are tested.
+def check_fitting(training_set: TrainingSet, split: Split, prepares: Mapping[str, Prepare]) -> list[CanaryResult]:
+    """What is prepared for one row must not depend on the rows that are tested; one result a preparation.
 
     Some rows that are not trained on are disturbed: all features and labels of them (no training row may change), the
     labels of them alone (no row at all may change), and the features of half of them (no other row may change), each
     `N_ROUNDS` times: a selection may choose the same by chance. Changes are told to the last bit, so there is no false
-    alarm.
+    alarm. All preparations see the same disturbed frames, one at a time: making these costs as much as preparing.
     """
-    frame, rng = training_set.frame, np.random.default_rng(training_set.spec.seed)
+    frame = training_set.frame
     is_test = np.ones(frame.height, np.bool_)
     is_test[split.train] = False
-    names = list(training_set.feature_names)
-    before = prepare(frame, split.train)
+    before = {name: prepare(frame, split.train) for name, prepare in prepares.items()}
+    faults = {name: dict.fromkeys(_FAULTS, 0) for name in prepares}
+    for fault, disturbed, watched in _disturbances(training_set, is_test):
+        for name, prepare in prepares.items():
+            faults[name][fault] += _n_changed(before[name], prepare(disturbed, split.train), watched)
+    n_rows = int(is_test.sum())
+    return [counted(f"fitting_{name}", n_rows, "test rows disturbed", found) for name, found in faults.items()]
 
-    def changed(disturbed: pl.DataFrame, watched: Mask) -> int:
-        after = prepare(disturbed, split.train).rename(lambda name: f"{name}__after")
-        both = pl.concat([before, after], how="horizontal").filter(pl.Series(watched))
-        return sum(both.select(pl.col(c).ne_missing(pl.col(f"{c}__after")).sum() for c in before.columns).row(0))
 
-    of_training = of_labels = of_others = 0
+def _disturbances(training_set: TrainingSet, is_test: Mask) -> Iterator[tuple[str, pl.DataFrame, Mask]]:
+    """The fault that a change would be, a disturbed frame, and the rows that may not change with it."""
+    frame, names = training_set.frame, list(training_set.feature_names)
+    rng = np.random.default_rng(training_set.spec.seed)
+    of_training, of_labels, of_others = _FAULTS
     for _ in range(N_ROUNDS):
         is_half = is_test & (rng.random(frame.height) < 0.5)
         relabelled = disturb_labels(frame, is_test, rng)
-        of_training += changed(disturb_features(relabelled, names, is_test, rng), ~is_test)
-        of_labels += changed(relabelled, np.ones_like(is_test))
-        of_others += changed(disturb_features(frame, names, is_half, rng), ~is_half)
-    faults = {
-        "values of training rows that change with test rows": of_training,
-        "values that change with labels of test rows": of_labels,
-        "values of test rows that change with other test rows": of_others,
-    }
-    return counted(f"fitting_{name}", int(is_test.sum()), "test rows disturbed", faults)
+        yield of_training, disturb_features(relabelled, names, is_test, rng), ~is_test
+        yield of_labels, relabelled, np.ones_like(is_test)
+        yield of_others, disturb_features(frame, names, is_half, rng), ~is_half
+
+
+def _n_changed(before: pl.DataFrame, after: pl.DataFrame, watched: Mask) -> int:
+    """How many values of the watched rows differ."""
+    both = pl.concat([before, after.rename(lambda name: f"{name}__after")], how="horizontal").filter(pl.Series(watched))
+    return sum(both.select(pl.col(c).ne_missing(pl.col(f"{c}__after")).sum() for c in before.columns).row(0))
 
 
 def disturb_features(frame: pl.DataFrame, names: list[str], rows: Mask, rng: np.random.Generator) -> pl.DataFrame:

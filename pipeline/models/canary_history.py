@@ -67,6 +67,7 @@ def check_recomputed(
     frame = training_set.frame.select("network", "pool", "event_time", *names)
     counts = dict.fromkeys(("n_decisions", "n_without_future", "n_rows", "n_gone", "n_come"), 0.0)
     changed: dict[str, float] = {}
+    n_different = [differs(n, f"{n}__again").sum().alias(n) for n in names]
     for span in spans:
         features = _features_again(training_set, recompute, span)
         again = _decisions_again(training_set, pools, features, span)
@@ -81,7 +82,7 @@ def check_recomputed(
         counts["n_rows"] += max(both.height for both in pairs)
         counts["n_without_future"] += max(both.filter(pl.col("event_time") == span.end).height for both in pairs)
         for both in pairs:
-            found = both.select(differs(n, f"{n}__again").sum().alias(n) for n in names).row(0, named=True)
+            found = both.select(n_different).row(0, named=True)
             changed |= {name: changed.get(name, 0.0) + n for name, n in found.items() if n}
     is_passed = counts["n_rows"] > 0 and not (counts["n_gone"] or counts["n_come"] or changed)
     return CanaryResult("recomputed", is_passed, _words(counts, changed, len(spans)), counts | changed)

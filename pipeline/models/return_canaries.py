@@ -29,6 +29,7 @@ type Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 PLANTED: Final = "forward_return"
 """What is planted: the return that is forecast, which nobody can know at the decision."""
+_MAX_BIN: Final = 64
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def check_future_columns(
 def one_feature_ics(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, float]:
     """Mean over hours of Spearman's correlation of each column with `target`; 0 where it is nowhere defined."""
     ranked = [pl.corr(pl.col(name).cast(pl.Float64).fill_nan(None), "target", method="spearman") for name in names]
-    by_hour = frame.group_by("event_time").agg(c.alias(n) for c, n in zip(ranked, names, strict=True))
+    by_hour = frame.group_by("event_time", maintain_order=True).agg(
+        c.alias(n) for c, n in zip(ranked, names, strict=True)
+    )
     means = by_hour.select(pl.col(name).fill_nan(None).mean() for name in names)
     return {name: float(means[name].item() or 0.0) for name in names}
 
@@ -137,11 +140,12 @@ def check_permuted_targets(
     x = some.select(pl.col(names).cast(pl.Float32).fill_null(float("nan"))).to_numpy()
     y = some["target"].to_numpy()
     pool = some.select(pl.struct(POOL).rank("dense") - 1).to_series().to_numpy().astype(np.int64)
+    benches = [_Bench.of(x, train, test) for train, test in chosen]
     ics: list[float] = []
     while len(ics) < spec.max_permutations and (
         len(ics) < spec.min_permutations or not is_sure(ics, spec.ic_half_width)
     ):
-        ics.append(_learned_ic(some["event_time"], x, permute_targets(y, pool, rng), chosen, spec, len(ics)))
+        ics.append(_learned_ic(some["event_time"], permute_targets(y, pool, rng), benches, spec, len(ics)))
     mean, error, sure = float(np.mean(ics)), standard_error(ics), is_sure(ics, spec.ic_half_width)
     reach = spec.ic_half_width if sure else float(stdtrit(len(ics) - 1, THREE_SIGMA)) * error
     words = (
@@ -197,20 +201,36 @@ def _some_pools(
     return numbered, [(train, test) for train, test in chosen if len(train) and len(test)]
 
 
-def _learned_ic(
-    time: pl.Series, x: Any, y: Floats, folds: Sequence[tuple[Rows, Rows]], spec: ReturnCanarySpec, at: int
-) -> float:
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """A fold's features, binned once: what every permutation learns from differs in its targets alone."""
+
+    train: Rows
+    test: Rows
+    learned_from: Any
+    asked: Any
+
+    @staticmethod
+    def of(x: Any, train: Rows, test: Rows) -> "_Bench":
+        """The rows of a fold among those of `x`."""
+        import xgboost  # noqa: PLC0415 - takes a second
+
+        return _Bench(train, test, xgboost.QuantileDMatrix(x[train], max_bin=_MAX_BIN), x[test])
+
+
+def _learned_ic(time: pl.Series, y: Floats, benches: Sequence[_Bench], spec: ReturnCanarySpec, at: int) -> float:
     """Mean rank IC, over folds, of cheap trees that learned from these targets."""
     import xgboost  # noqa: PLC0415 - takes a second
 
     params = {
         "objective": "reg:squarederror", "max_depth": spec.max_depth, "learning_rate": spec.learning_rate,
-        "tree_method": "hist", "max_bin": 64, "nthread": 1, "seed": spec.seed + at,
+        "tree_method": "hist", "max_bin": _MAX_BIN, "nthread": 1, "seed": spec.seed + at,
     }  # fmt: skip
     found = []
-    for train, test in folds:
-        booster = xgboost.train(params, xgboost.QuantileDMatrix(x[train], y[train], max_bin=64), spec.n_rounds)
-        said = pl.Series("said", booster.inplace_predict(x[test])).cast(pl.Float64)
-        told = pl.DataFrame({"event_time": time.gather(test), "target": y[test], "said": said})
+    for bench in benches:
+        bench.learned_from.set_label(y[bench.train])
+        booster = xgboost.train(params, bench.learned_from, spec.n_rounds)
+        said = pl.Series("said", booster.inplace_predict(bench.asked)).cast(pl.Float64)
+        told = pl.DataFrame({"event_time": time.gather(bench.test), "target": y[bench.test], "said": said})
         found.append(one_feature_ics(told, ["said"])["said"])
     return float(np.mean(found)) if found else 0.0

@@ -26,7 +26,7 @@ from pipeline.pools.candles import candles
 from pipeline.pools.recording import read_recording
 from pipeline.pools.simulator import simulate, write_recording
 from pipeline.pools.spec import PoolsSpec, SimulationSpec
-from pipeline.snapshots.snapshots import take_snapshots
+from pipeline.snapshots.recorded import take_snapshots
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import CANDLES, FEATURES, LABELS, POOLS, QUARANTINE, RESERVES, SNAPSHOTS, Table
 

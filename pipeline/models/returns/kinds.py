@@ -43,7 +43,7 @@ def competing(spec: ReturnsSpec) -> tuple[tuple[Kind, ...], dict[str, str]]:
 def fit_member(kind: Kind, bench: Bench, seed: int) -> State:
     """One kind fitted with one seed on the training rows of a bench, as JSON can hold it."""
     start_qlib()
-    with _seeded(seed), quiet(), _unwarned():
+    with _own_draws(), quiet(), _unwarned():
         return _FITS[kind](bench, seed)
 
 
@@ -97,14 +97,17 @@ def _double_ensemble(bench: Bench, seed: int) -> State:
         """QLib's, whose selection draws the same features, in order and in a fraction of the time.
 
         QLib's copies all rows a feature and sub-model through pandas, and hands out a set, whose order changes by
-        process.
+        process. QLib's draws from NumPy's global generator at `seed`; this one has a generator of the same draws.
         """
+
+        draws = np.random.RandomState(seed)
 
         def feature_selection(self, df_train: Any, loss_values: Any) -> Any:
             x, y = df_train["feature"], df_train["label"].to_numpy().squeeze()
             at = [x.columns.get_indexer(columns) for columns in self.sub_features]
             told = [booster.predict for booster in self.ensemble]
-            return x.columns[select_features(x.to_numpy(), y, loss_values.to_numpy(), told, at, self.sample_ratios)]
+            loss = loss_values.to_numpy()
+            return x.columns[select_features(x.to_numpy(), y, loss, told, at, self.sample_ratios, self.draws)]
 
     e = bench.spec.ensemble
     model = Selecting(num_models=e.n_models, epochs=e.n_rounds, decay=0.5, **_leaves(bench.spec, seed))
@@ -152,16 +155,18 @@ def select_features(
     told: Sequence[Callable[..., Any]],
     columns: Sequence[Rows],
     ratios: Sequence[float],
+    draws: np.random.RandomState,
 ) -> list[int]:
     """DoubleEnsemble's feature selection (Zhang et al. 2020, sec. 3.3): the places of the features drawn, in order.
 
     A feature is worth what shuffling it adds to the loss, over that rise's spread; features are cut by worth into bins
-    of equal width, and of the better bins a larger share is drawn. Draws from NumPy's global generator, as QLib does.
+    of equal width, and of the better bins a larger share is drawn.
 
     Args:
         x: (n, n_features). y: (n,) targets. loss: (n,) of the ensemble so far.
         told: what each sub-model predicts. columns: which features it takes.
         ratios: the share drawn of each bin, best first.
+        draws: what shuffles and chooses; one of NumPy's legacy kind, so that QLib's own draws can be held against it.
     """
     import pandas as pd  # noqa: PLC0415
 
@@ -169,7 +174,7 @@ def select_features(
     base = [f(x[:, at], num_threads=1) for f, at in zip(told, columns, strict=True)]
     worth = np.zeros(x.shape[1])
     for feature in range(x.shape[1]):
-        shuffled = np.random.permutation(x[:, feature])
+        shuffled = draws.permutation(x[:, feature])
         kept = x[:, feature].copy()
         x[:, feature] = shuffled
         said = [
@@ -183,15 +188,14 @@ def select_features(
     chosen: list[int] = []
     for k, of_bin in enumerate(sorted(set(bins.tolist()), reverse=True)):
         inside = np.flatnonzero(bins == of_bin)
-        chosen += np.random.choice(inside, int(np.ceil(ratios[k] * len(inside))), replace=False).tolist()
+        chosen += draws.choice(inside, int(np.ceil(ratios[k] * len(inside))), replace=False).tolist()
     return sorted(chosen)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """NumPy's global generator at `seed`, and as it was afterwards: DoubleEnsemble draws from it."""
+def _own_draws() -> Iterator[None]:
+    """NumPy's global generator as it was afterwards: QLib's Transformer seeds it, and it is not ours."""
     before = np.random.get_state()
-    np.random.seed(seed)
     try:
         yield
     finally:

@@ -118,3 +118,10 @@ def qlib_data() -> Any:
     from qlib.data import D  # noqa: PLC0415
 
     return D
+
+
+def qlib_expressions() -> Any:
+    """QLib's provider of expressions, for the provider in use."""
+    from qlib.data.data import ExpressionD  # noqa: PLC0415
+
+    return ExpressionD

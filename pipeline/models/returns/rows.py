@@ -7,15 +7,15 @@ birth until it is `max_age_hours` old. All are known then, so no pool is kept or
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import batched
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
+from pipeline.models.returns.evaluated import evaluated
 from pipeline.models.returns.expressions import BAR_FEATURES, expressions, feature_names
 from pipeline.models.returns.qlib_session import qlib_data, start_qlib
 from pipeline.models.returns.spec import ReturnsSpec
@@ -58,9 +58,7 @@ def return_rows(
     calendar = _calendar(spec)
     known = pools.select(_POOLS).drop_nulls(["instrument", "network", "pool", "created_at"])
     names = _instruments(known, spec)
-    closes = pl.concat(
-        [_chunk(chunk, {"close": "$close"}, calendar[-1], spec) for chunk in batched(names, 10 * CHUNK)]
-    ).filter(pl.col("close").is_finite() & (pl.col("close") > 0))
+    closes = pl.concat([_closes(chunk, spec) for chunk in batched(names, 10 * CHUNK)])
     decisions = _decisions(closes, known, spec)
     until = calendar[-1] + spec.step
     asked = with_returns(
@@ -69,7 +67,7 @@ def return_rows(
     if unwatched is not None:
         asked = censored(asked, unwatched, spec)
     parts = []
-    for done, frame in _featured(asked, spec):
+    for done, frame in _featured(asked, calendar, spec):
         parts.append(frame)
         progress("features of pools", done)
     schema = {name: pl.Float32() for name in feature_names(spec)}
@@ -125,39 +123,28 @@ def _decisions(closes: pl.DataFrame, pools: pl.DataFrame, spec: ReturnsSpec) -> 
     )
 
 
-def _featured(asked: pl.DataFrame, spec: ReturnsSpec) -> Iterator[tuple[float, pl.DataFrame]]:
+def _featured(
+    asked: pl.DataFrame, calendar: Sequence[datetime], spec: ReturnsSpec
+) -> Iterator[tuple[float, pl.DataFrame]]:
     """The decisions with QLib's features, a chunk of instruments at a time in the order of birth, and the share."""
     fields = expressions(spec)
-    spans = asked.group_by("instrument").agg(pl.col("created_at", "bar").min(), pl.col("bar").max().alias("last"))
-    names = spans.sort("created_at", "instrument")["instrument"].to_list()
+    births = asked.group_by("instrument").agg(pl.col("created_at").min())
+    names = births.sort("created_at", "instrument")["instrument"].to_list()
     for at, chunk in enumerate(batched(names, CHUNK)):
         own = asked.filter(pl.col("instrument").is_in(chunk))
-        features = _chunk(chunk, fields, own["bar"].max(), spec)  # type: ignore[arg-type]
-        joined = own.join(features, on=["instrument", "bar"], how="left", maintain_order="left", validate="1:1")
-        yield min(1.0, (at + 1) * CHUNK / len(names)), joined.drop("bar")
+        yield min(1.0, (at + 1) * CHUNK / len(names)), evaluated(own, fields, calendar, spec.freq).drop("bar")
 
 
-def _chunk(names: Sequence[str], fields: dict[str, str], end: datetime, spec: ReturnsSpec) -> pl.DataFrame:
-    """QLib's answer: `instrument`, `bar` (its start, UTC), a Float32 column a field; what is not finite is null.
-
-    Always from the start of the calendar: a series has nothing before its first bar, so that costs nothing, what a
-    window sees does not depend on which pools are asked for together, and QLib computes what expressions share once.
-    """
-    with np.errstate(all="ignore"):  # the logarithm of nothing is not finite, which is what becomes null
-        found = qlib_data().features(list(names), list(fields.values()), end_time=_naive(end), freq=spec.freq)
+def _closes(names: Sequence[str], spec: ReturnsSpec) -> pl.DataFrame:
+    """The close of every traded bar: `instrument`, `bar` (its start, UTC), `close` (Float32)."""
+    found = qlib_data().features(list(names), ["$close"], freq=spec.freq)
     index = found.index
-    columns = {
-        "instrument": pl.Series(index.get_level_values("instrument").astype(str).to_numpy(), dtype=pl.String),
-        "bar": pl.Series(index.get_level_values("datetime").to_numpy(), dtype=pl.Datetime("us")).dt.replace_time_zone(
-            "UTC"
-        ),
-    }
-    for at, name in enumerate(fields):
-        columns[name] = pl.Series(found.iloc[:, at].to_numpy(dtype="float32"))
-    frame = pl.DataFrame(columns)
-    return frame.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in fields)
-
-
-def _naive(time: datetime) -> str:
-    """UTC without saying so, as QLib's calendars are."""
-    return f"{time - timedelta(microseconds=time.microsecond):%Y-%m-%d %H:%M:%S}"
+    frame = pl.DataFrame(
+        {
+            "instrument": pl.Series(index.get_level_values("instrument").astype(str).to_numpy(), dtype=pl.String),
+            "bar": pl.Series(index.get_level_values("datetime").to_numpy(), dtype=pl.Datetime("us")),
+            "close": pl.Series(found.iloc[:, 0].to_numpy(dtype="float32")),
+        }
+    )
+    is_traded = pl.col("close").is_finite() & (pl.col("close") > 0)
+    return frame.filter(is_traded).with_columns(pl.col("bar").dt.replace_time_zone("UTC"))

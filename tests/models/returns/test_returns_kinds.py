@@ -119,8 +119,7 @@ def test_the_selected_features_are_those_qlib_selects() -> None:
         # As QLib knows pandas: a test before may have imported pandas-ta, which switches it to copy on write.
         with pytest.warns(FutureWarning), pd.option_context("mode.copy_on_write", False):
             expected = set(model.feature_selection(frame, pd.Series(loss)))
-        np.random.seed(seed)
-        found = select_features(x.to_numpy(), y, loss, told, at, model.sample_ratios)
+        found = select_features(x.to_numpy(), y, loss, told, at, model.sample_ratios, np.random.RandomState(seed))
         assert {x.columns[k] for k in found} == expected
 
 
