@@ -1,9 +1,9 @@
 # poolcast: every target brings the environment it needs (.venv, from the hash-pinned locks) and then runs one thing.
 BIN := .venv/bin
-export PYTHON RECORDING DUMP_BIN
+export PYTHON RECORDING DUMP_BIN FOLDER
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test bench reference lock clean-env audit screenshots
+.PHONY: help demo up test bench soak reference lock clean-env audit screenshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ screenshots: ## take the pictures of docs/ui.md anew, of what `make demo` made
 bench: ## measure the whole beside what people would use instead; writes docs/benchmarks.md
 	@scripts/bootstrap.sh test
 	@$(BIN)/python benchmarks/whole.py --write docs $(if $(DUMP_BIN),--dump-bin "$$DUMP_BIN")
+
+soak: ## run everything for 48 hours of a fast market, disturbed on purpose (about five hours); writes docs/soak.md
+	@scripts/bootstrap.sh test
+	@$(BIN)/python -m benchmarks.soak "$${FOLDER:-data/soak}" --write docs
 
 reference: ## write the pages of docs/reference that are made from the code
 	@scripts/bootstrap.sh runtime
