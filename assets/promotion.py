@@ -220,9 +220,9 @@ def _asked(
         loaded = load_in_charge(registry, cache, named)
         mute = why_mute(loaded.registered, fed_today())
     except RegistryError as error:
-        mute = quoted(str(error))
+        mute = str(error)
     if mute:
-        return Incumbent(named.version, source, mute=mute)
+        return Incumbent(named.version, source, mute=quoted(mute))
     model = load_outcome(loaded.model_bytes)
     until = pl.Series([model.attributes["learned_until"]]).str.to_datetime(time_zone="UTC").item()
     said = answered(frozen_set, evaluation, model, until)

@@ -155,15 +155,22 @@ def broken_guards(lake: Lake, registry: Registry, cache: Path, stands: Standing,
     return [*found, *breaches(own, other, failed.collect(), since=since, now=now, spec=guards)]
 
 
-def mute(registry: Registry, cache: Path, stands: Standing) -> list[str]:
-    """That the champion cannot be asked any more, and why; a file that cannot be had is the guards' business."""
-    if stands.champion is None:
-        return []
+def mute(registry: Registry, cache: Path, who: Deployed | None) -> str:
+    """That a version cannot be asked any more, and why; empty where it can.
+
+    A file that cannot be had is the guards' business.
+    """
+    if who is None:
+        return ""
     try:
-        why = why_mute(load_in_charge(registry, cache, stands.champion).registered, fed_today())
+        entry = load_in_charge(registry, cache, who).registered
     except (RegistryError, TransientError):
-        return []
-    return [f"version {stands.champion.version} cannot be asked any more: {why}"] if why else []
+        return ""
+    try:
+        why = why_mute(entry, fed_today())
+    except RegistryError as error:
+        why = str(error)
+    return f"version {who.version} cannot be asked any more: {quoted(why)}" if why else ""
 
 
 def _broken_file(registry: Registry, cache: Path, champion: Deployed) -> list[Breach]:

@@ -38,13 +38,15 @@ def trial(
     if stands.champion is None or stands.shadow is None:
         return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is on trial"})
     since, sides = stands.shadow.known_at, (stands.champion, stands.shadow)
-    prior = prior_of(registry, model_cache, stands.champion)
+    silent = mute(registry, model_cache, stands.shadow)
+    # Where our own features silenced it, its silence is no evidence against it.
+    prior = None if silent else prior_of(registry, model_cache, stands.champion)
     paired = pairs_between(lake, *sides, since, now, prior=prior)
     further = {
         hours: pairs_between(lake, *sides, since, now, hours=hours, prior=prior) for hours in FURTHER_HORIZONS_HOURS
     }
     held = promotion_held(lake, source_of(lake, since, stands.champion), now)
-    look = looks.at_trial(stands, paired, shadowed(lake, *sides, now), now, further, held)
+    look = looks.at_trial(stands, paired, shadowed(lake, *sides, now), now, further, held, silent)
     looks.begin(now)
     return dg.MaterializeResult(
         metadata={
@@ -102,7 +104,7 @@ def champion_is_sound(
     """Whoever is in charge after the look breaks no guard, and takes features that are still made as they were."""
     stands = Moves(lake, registry).standing(NAME)
     told = [f"{one.guard}: {one.reason}" for one in broken_guards(lake, registry, model_cache, stands, clock.now())]
-    told += mute(registry, model_cache, stands)
+    told += filter(None, [mute(registry, model_cache, stands.champion)])
     return dg.AssetCheckResult(passed=not told, description="; ".join(told) or "no guard is broken")
 
 

@@ -63,9 +63,11 @@ def looking(settings: Settings) -> Iterator[Databases]:
 
     Raises:
         ServiceError: somebody changes everything just now, or a restore was cut short.
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or no database in it: to look would make one.
     """
     _require_data(settings)
+    if settings.postgres_url is None and not settings.postgres_dir.exists():
+        raise UsageError(f"there is no database in {str(settings.data_dir)!r}: name poolcast's folder with --data-dir")
     with beside(settings), postgres(settings) as databases:
         yield databases
 

@@ -64,7 +64,7 @@ class BatchingEventLogStorage(Patient, PostgresEventLogStorage):
     def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
         # One transaction: Dagster repeats a failed batch event by event, which must not find half of it stored.
         statement = self.prepare_insert_event_batch(events).returning(SqlEventLogStorageTable.c.id)
-        with self.index_transaction() as conn:
+        with self.index_connection() as conn, conn.execution_options(isolation_level="READ COMMITTED").begin():
             event_ids = [int(row[0]) for row in conn.execute(statement).fetchall()]
             self._store_asset_event_tags(conn, events, event_ids)
             # The asset table keeps an asset's last event only; in key order, so that two runs that plan the same

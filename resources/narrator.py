@@ -49,7 +49,7 @@ class Narrator(logging.Handler):
             self.console.print("    [red]failed[/]")
 
     def _tell_check(self, event: dg.DagsterEvent) -> None:
-        """That there are some, and the name of one that fails; the run says why."""
+        """That there are some, and the name of one that stops the run, which says why."""
         if event.is_step_start and not self._is_checking:
             self._is_checking = True
             self.console.print("    checks")

@@ -151,9 +151,3 @@ def _let_be_told(lake: Lake, now: datetime, setup: AlertSetup) -> str:
     except PoolcastError as error:
         return f"nobody is told: {error}"
     return "a delivery was started"
-
-
-def _last_success(instance: dg.DagsterInstance, job: str) -> float:
-    wanted = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS])
-    records = instance.get_run_records(wanted, limit=1)
-    return (records[0].end_time or 0.0) if records else 0.0

@@ -29,6 +29,7 @@ def soaked(**judged: Any) -> Soaked:
     sound = {
         "cycles": cycles, "answers": answers, "n_in_journal": 0, "behind": None, "tables": [], "ledger": [],
         "predictions": {"words": "10 predictions", "faults": []}, "audit": {"is_sound": True},
+        "counts": {"snapshots": 100, "features": 100, "predictions": 10},
     }  # fmt: skip
     found = Soaked(Path(), Path(), "", BEGAN, 4.0, SPEED, real_start=1000.0, judged={**sound, **judged})
     found.events = [Event(BEGAN + 60 * MINUTE, "now: kill postgres")]
@@ -69,7 +70,11 @@ def test_a_grid_point_that_nobody_served_is_forgiven_beside_a_disturbance_only()
         ({"predictions": {"words": "", "faults": ["2 wait"]}}, "2 wait"),
         ({"audit": {"is_sound": False}}, "the audit of promotion is not sound"),
         ({"n_in_journal": 3}, "3 answers lie in the journal"),
-        ({"answers": {"n_lost": 1, "lost": [(BEGAN + 100 * MINUTE).isoformat()]}}, "1 answers are lost"),
+        ({"counts": {"features": 0}}, "there are no features of the soak's own time"),
+        (
+            {"answers": {"n_kept_twice": 0, "n_lost": 1, "lost": [(BEGAN + 100 * MINUTE).isoformat()]}},
+            "1 answers are lost",
+        ),
     ],
 )
 def test_whatever_is_not_as_it_must_be_is_a_fault(judged: dict[str, Any], words: str) -> None:
@@ -79,13 +84,24 @@ def test_whatever_is_not_as_it_must_be_is_a_fault(judged: dict[str, Any], words:
 def test_what_is_still_held_left_or_growing_is_a_fault() -> None:
     found = soaked()
     found.under_way, found.held, found.left = [{**found.runs[0], "status": "STARTED"}], ["api"], ["daemon"]
-    assert len(found.faults()) == 3
+    found.exit_status = 1
+    assert len(found.faults()) == 4
     grown = replace(soaked(), memory=[{**row, "daemon": 100.0 + n} for n, row in enumerate(soaked().memory)])
     assert [fault.split()[0] for fault in grown.faults()] == ["daemon"]
+
+
+def test_what_a_part_holds_is_compared_within_one_life_of_it() -> None:
+    """PostgreSQL was killed after an hour; the process before grew, the one after is small, and is the longer one."""
+    found = soaked()
+    found.events.append(Event(BEGAN + 60 * MINUTE, "PostgreSQL killed"))
+    found.memory = [{**row, "PostgreSQL": 50.0 + n if n < 30 else 20.0} for n, row in enumerate(found.memory)]
+    assert found.growth()["PostgreSQL"] == (20.0, 20.0)
 
 
 def test_of_the_ticks_nobody_looked_at_the_last_one_counts_and_none_twice() -> None:
     at = BEGAN + 17 * MINUTE
     assert last_tick("*/5 * * * *", BEGAN, at) == BEGAN + 15 * MINUTE
     assert last_tick("*/5 * * * *", BEGAN + 15 * MINUTE, at) is None
+    second = timedelta(seconds=1)
+    assert last_tick("*/5 * * * *", BEGAN + 299.5 * second, BEGAN + 309.5 * second) == BEGAN + 5 * MINUTE
     assert last_tick("7 * * * *", at, BEGAN + 67 * MINUTE) == BEGAN + 67 * MINUTE

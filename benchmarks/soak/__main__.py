@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -110,8 +111,13 @@ def soak(folder: Path, hours: float, speed: float) -> Soaked:
     data = folder / "data"
     if not (data / "demo").exists():
         _poolcast("demo", "--recording", str(past), "--data-dir", str(data))
-    sandbox = Sandbox(market, START, speed, folder / "sandbox.log")
-    timer = SandboxTimer(sandbox.url)
+    with Sandbox(market, START, speed, folder / "sandbox.log") as sandbox:
+        return _beside(sandbox, folder, hours, speed)
+
+
+def _beside(sandbox: Sandbox, folder: Path, hours: float, speed: float) -> Soaked:
+    """Run everything beside a market that is served."""
+    data, timer = folder / "data", SandboxTimer(sandbox.url)
     house = House(data, sandbox.url, (free_port(), free_port()))
     soaked = Soaked(folder, data, sandbox.url, START, hours, speed)
 
@@ -134,20 +140,19 @@ def soak(folder: Path, hours: float, speed: float) -> Soaked:
             house.switch(sensor, on=False)
         soaked.ended = timer.now()
         say("the schedules are switched off")
-        wait_for(lambda: not house.under_way(), 600)
+        _let_end(house)
         house.launch("serve")  # labels that matured after its last turn have outcomes then
-        wait_for(lambda: not house.under_way(), 600)
-        say("no run is under way")
+        _let_end(house)
+        say("the last turn is over")
         soaked.runs = house.runs()
         soaked.under_way = house.under_way()
         soaked.held = house.held_slots()
         soaked.judged = _judged(house, soaked)
-        status = house.stop()
-        say(f"stopped with exit status {status}")
+        soaked.exit_status = house.stop()
+        say(f"stopped with exit status {soaked.exit_status}")
         soaked.left = [part for part, _ in house.processes()]
     finally:
         house.kill_everything()
-        sandbox.end()
     return soaked
 
 
@@ -171,6 +176,12 @@ def _live(
         soaked.memory.append({"at": timer.now().isoformat(), **house.memory()})
         soaked.keep()
         time.sleep(SAMPLE_S if hand.hanging_until is None else 3.0)
+
+
+def _let_end(house: House) -> None:
+    """Wait for the runs that are under way; one that never ends is a finding."""
+    with suppress(TimeoutError):
+        wait_for(lambda: not house.under_way(), 600)
 
 
 def _judged(house: House, soaked: Soaked) -> dict[str, Any]:
@@ -197,8 +208,10 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=10.0, help="market seconds in a real one")
     parser.add_argument("--write", type=Path, help="the folder of the docs")
     asked = parser.parse_args()
-    if os.environ.get("POOLCAST_DATA_DIR"):
-        raise SystemExit("POOLCAST_DATA_DIR is set: a soak keeps its own data; unset it")
+    if given := sorted(name for name in os.environ if name.startswith("POOLCAST_") or name == "MLFLOW_TRACKING_URI"):
+        raise SystemExit(f"{', '.join(given)}: a soak keeps its own data and tells nobody; unset them")
+    if (asked.folder / "seen.json").exists():
+        raise SystemExit(f"{str(asked.folder)!r} holds a soak, which would be judged again: name another, or remove it")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, it ends what it started, too
     asked.folder.mkdir(parents=True, exist_ok=True)
     soaked = soak(asked.folder.absolute(), asked.hours, asked.speed)

@@ -14,6 +14,8 @@ LONG_LIVED: Final = ("up", "daemon", "webserver", "code servers", "MLflow", "Pos
 ON_TIME: Final = 0.999
 MOST_GROWTH: Final = 1.25
 """A part that holds more than so many times at the end what it held at the start has grown."""
+ANEW: Final = {"PostgreSQL": "PostgreSQL ", "MLflow": "MLflow goes on"}
+"""How events begin after which a part is another process; all of them are after everything was killed."""
 AROUND_TROUBLE: Final = (timedelta(minutes=10), timedelta(minutes=20))
 """How long before and after a disturbance a grid point counts as hit by it, in the market's time."""
 HEAD: Final = """# The soak
@@ -58,6 +60,7 @@ class Soaked:
     held: list[str] = field(default_factory=list)
     judged: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    exit_status: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """All of it, plainly."""
@@ -101,18 +104,22 @@ class Soaked:
         return self.began + timedelta(seconds=(real - self.real_start) * self.speed)
 
     def growth(self) -> dict[str, tuple[float, float]]:
-        """MiB of each part that lives long, at the start and at the end of its longest undisturbed life."""
+        """MiB of each part that lives long, at the start and at the end of its longest life."""
         found = {}
         for part in LONG_LIVED:
-            values = [row.get(part, 0.0) for row in self._longest_life()]
+            values = [row.get(part, 0.0) for row in self._longest_life(ANEW.get(part))]
             if len(values) >= 8:
                 quarter = len(values) // 4
                 found[part] = (median(values[:quarter]), median(values[-quarter:]))
         return found
 
-    def _longest_life(self) -> list[dict[str, Any]]:
-        """The samples between two moments at which everything was started, from five minutes after its start."""
-        starts = [self.began, *(e.at for e in self.events if "killed and started" in e.words)]
+    def _longest_life(self, anew: str | None) -> list[dict[str, Any]]:
+        """The samples between two starts of a part, from five minutes after the first."""
+
+        def is_start(event: Event) -> bool:
+            return "killed and started" in event.words or (anew is not None and event.words.startswith(anew))
+
+        starts = [self.began, *(event.at for event in self.events if is_start(event))]
         lives = [
             [
                 row
@@ -146,7 +153,10 @@ class Soaked:
         told += [] if judged["audit"]["is_sound"] else ["the audit of promotion is not sound"]
         told += [f"{judged['n_in_journal']} answers lie in the journal"] if judged["n_in_journal"] else []
         told += [f"{judged['answers']['n_lost']} answers are lost"] if self.lost_without_cause() else []
+        told += [f"{n} answers were kept twice" for n in [judged["answers"]["n_kept_twice"]] if n]
+        told += [f"there are no {name} of the soak's own time" for name, n in judged["counts"].items() if not n]
         told += [f"processes are left: {self.left!r}"] if self.left else []
+        told += [f"`up` stopped with exit status {self.exit_status}"] if self.exit_status else []
         told += [
             f"{part} grew from {before:.0f} to {after:.0f} MiB"
             for part, (before, after) in self.growth().items()

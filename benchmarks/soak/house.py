@@ -15,9 +15,10 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psutil
 
@@ -70,8 +71,10 @@ class Sandbox:
         found = re.search(r"API at (\S+)/api/v2", self._log.read_text())
         return found[1] if found else ""
 
-    def end(self) -> None:
-        """Stop it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
 
@@ -109,11 +112,14 @@ class House:
         wait_for(self.answers, 180)
 
     def stop(self) -> int:
-        """Stop it as Ctrl-C does; gives the exit status."""
+        """Stop it as Ctrl-C does; gives the exit status, -1 where it does not end."""
         if self.process is None:
             return 0
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(200)
+        try:
+            return self.process.wait(200)
+        except subprocess.TimeoutExpired:
+            return -1
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """Ask Dagster, as its pages do."""
@@ -205,15 +211,17 @@ class House:
 
     def kill_everything(self) -> int:
         """What a power cut leaves: nothing. Gives how many processes there were."""
-        found = [process for _, process in self.processes()]
-        for process in found:
-            try:
-                process.kill()
-            except psutil.Error:
-                continue
+        killed: set[int] = set()
+        # Again, until there is nobody: whoever is looked at last may have started another meanwhile.
+        while found := [process for _, process in self.processes() if process.status() != psutil.STATUS_ZOMBIE]:
+            for process in found:
+                with suppress(psutil.Error):
+                    process.kill()
+            killed |= {process.pid for process in found}
+            time.sleep(0.2)
         if self.process is not None:
             self.process.wait(30)
-        return len(found)
+        return len(killed)
 
 
 def wait_for[T](what: Callable[[], T], seconds: float) -> T:

@@ -22,6 +22,7 @@ from pipeline.lake import Lake
 from pipeline.pools.journal import Journal
 from pipeline.pools.memory import Memory
 from pipeline.pools.shelf import Shelf
+from pipeline.sandbox.app import LoggedCall
 from pipeline.sandbox.clock import SandboxTimer
 from pipeline.sandbox.control import SandboxControl
 from pipeline.tables import ANSWERS, COLLECTIONS, DEPLOYMENTS, FEATURES, PREDICTIONS, SNAPSHOTS, TABLES
@@ -47,21 +48,32 @@ def answers(lake: Lake, sandbox: SandboxControl, began: datetime) -> dict[str, A
     """What the sandbox answered, beside what is in the lake: an answer that was acknowledged must be there."""
     told = [call for call in sandbox.calls() if call.now >= began and not call.is_over_budget and call.status == 200]
     kept = lake.scan(ANSWERS).filter(pl.col("event_time") >= began, pl.col("status") == 200).collect()
-    served = Counter(f"{call.path}?{call.query}" if call.query else call.path for call in told)
+    served = Counter(map(_asked, told))
     found = Counter(url.partition("/api/v2/")[2] for url in kept["url"])
     lost = served - found
+    at: dict[str, list[datetime]] = {url: [] for url in served}
+    for url, moment in kept.select("url", "event_time").iter_rows():
+        at.setdefault(url.partition("/api/v2/")[2], []).append(moment)
+
+    def loneliness(call: LoggedCall) -> timedelta:
+        """How far from a call the nearest answer lies that was kept of the same address."""
+        return min((abs(call.now - moment) for moment in at[_asked(call)]), default=timedelta.max)
+
+    loneliest = {
+        url: sorted((call for call in told if _asked(call) == url), key=loneliness)[-n:] for url, n in lost.items()
+    }
     return {
         "n_served": len(told),
         "n_kept": kept.height,
         "n_kept_twice": kept.height - kept["answer_id"].n_unique(),
         "n_never_served": (found - served).total(),
-        "lost": sorted(call.now.isoformat() for call in told if lost[_asked(call)]),
+        "lost": sorted(call.now.isoformat() for calls in loneliest.values() for call in calls),
         "n_lost": lost.total(),
     }
 
 
-def _asked(call: Any) -> str:
-    return f"{call.path}?{call.query}" if call.query else str(call.path)
+def _asked(call: LoggedCall) -> str:
+    return f"{call.path}?{call.query}" if call.query else call.path
 
 
 def tables(lake: Lake) -> list[str]:

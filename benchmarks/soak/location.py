@@ -6,7 +6,7 @@ queue, launcher, jobs and doors.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -22,10 +22,11 @@ Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 def last_tick(cron: str, after: datetime, until: datetime) -> datetime | None:
     """The last tick in (after, until]: what was missed while nobody looked is asked for once, as Dagster does."""
     found = None
-    for tick in cron_string_iterator((after + timedelta(seconds=1)).timestamp(), cron, "UTC"):
+    for tick in cron_string_iterator(after.timestamp(), cron, "UTC"):
         if tick > until:
             return found
-        found = tick
+        if tick > after:
+            found = tick
     return found
 
 

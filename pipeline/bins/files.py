@@ -38,7 +38,7 @@ def each[T](work: Callable[[T], None], items: Sequence[T]) -> None:
         several(tuple(items))
         return
     with ThreadPoolExecutor(_N_THREADS) as threads:
-        # An error, or a person's Ctrl-C, ends the iterator, and that cancels what has not begun.
+        # Once all are handed in, an error or a person's Ctrl-C ends the iterator, and that cancels what has not begun.
         for _ in threads.map(several, batched(items, _BATCH)):
             pass
 

@@ -83,7 +83,7 @@ def _where_to_look(lake: "Lake", told: "Evidence") -> str | None:
     if not told.current.is_empty():
         return None
     born = lake.scan(POOLS, sources=[told.source]).select(pl.col("created_at").max()).collect().item()
-    if born is None or born <= told.learned.learned_until:
+    if born is None or not told.learned.learned_until < born <= told.lately.after:
         return None
     after, until, at = told.lately.after, told.lately.until, ceil(born + FIRST_HOURS.settled, HOUR)
     return (

@@ -80,14 +80,16 @@ def read_plain(path: Path, bar_minutes: int | None = None) -> PlainFile:
 
 def _with_time(told: pl.LazyFrame) -> pl.LazyFrame:
     """Bars may call their start `date`, as QLib's users do."""
-    held = told.collect_schema()
-    return told.rename({"date": "time"}) if "date" in held and "time" not in held else told
+    held = set(told.collect_schema())
+    is_of_bars = set(OHLCV) - {"time"} <= held
+    return told.rename({"date": "time"}) if is_of_bars and "date" in held and "time" not in held else told
 
 
 def _utc(schema: pl.Schema, column: str) -> pl.Expr:
     dtype = schema[column]
     if not isinstance(dtype, pl.Datetime):
-        raise InputError(f"column {column!r} holds {dtype}, not moments: write it as timestamps in UTC")
+        named = "'time' (or 'date')" if column == "time" else repr(column)
+        raise InputError(f"column {named} holds {dtype}, not moments: write it as timestamps in UTC")
     moment = pl.col(column)
     return (moment.dt.replace_time_zone("UTC") if dtype.time_zone is None else moment.dt.convert_time_zone("UTC")).cast(
         UTC

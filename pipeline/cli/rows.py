@@ -44,7 +44,7 @@ def show_rows(rows: "pl.DataFrame") -> None:
     for name in rows.columns:
         shown.add_column(as_cell(name))
     for row in rows.iter_rows():
-        shown.add_row(*map(as_cell, row))
+        shown.add_row(*(Text(printable(cell)) for cell in row))
     print_wide(shown)
     err.print(f"{rows.height:,} row{'' if rows.height == 1 else 's'}", markup=False)
 
@@ -56,8 +56,8 @@ def print_wide(shown: RichTable) -> None:
 
 
 def as_cell(value: Any) -> Text:
-    """What `printable` says, for a table."""
-    return Text(printable(value))
+    """A value on one bounded line of a table, whatever it begins with."""
+    return Text(_cut(spelled("" if value is None else str(plain(value)))))
 
 
 def printable(cell: Any) -> str:
@@ -71,7 +71,11 @@ def printable(cell: Any) -> str:
     text = "" if cell is None else str(plain(cell))
     # A plan is many lines of drawing on purpose; only those are kept.
     drawn = "\n".join(spelled(line) for line in text.splitlines()) if text.startswith(("╭", "┌")) else spelled(text)
-    return drawn if len(drawn) <= _WIDEST_CELL or "\n" in drawn else drawn[: _WIDEST_CELL - 1] + "…"
+    return drawn if "\n" in drawn else _cut(drawn)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST_CELL else text[: _WIDEST_CELL - 1] + "…"
 
 
 def print_csv(rows: "pl.DataFrame") -> None:

@@ -46,8 +46,9 @@ class _Module:
 def feature_definitions(spec: FeaturesSpec | None = None, features: Iterable[Feature] | None = None) -> dict[str, str]:
     """Feature -> a hash that changes with its own definition and with no other feature's.
 
-    Two features may differ in their hashes and give the same values, never the other way round; as `feature_set_hash`,
-    it is the same in every process and may change with the release of Polars.
+    Two features may differ in their hashes and give the same values. Of what lies outside this package (how rows of
+    other tables are made, numeric libraries) it says nothing. As `feature_set_hash`, it is the same in every process
+    and may change with the release of Polars or of Python.
 
     Args:
         spec: thresholds; the default spec if not given.

@@ -136,17 +136,12 @@ def replace_pools(lake: Lake, pools: pl.DataFrame) -> None:
         return
     first, last = pools["created_at"].sort().gather([0, -1])
     span = Span(first, last + timedelta(microseconds=1))
-    stored = lake.scan(POOLS, span).collect()
-    is_ours = pl.col("source").is_in(pools["source"].unique().implode())
-    of_others = stored.filter(~is_ours)
-    wanted = pl.concat([of_others, pools])
-    if wanted.sort(POOLS.key).equals(stored.sort(POOLS.key)):
+    ours = pools["source"].unique().to_list()
+    if lake.scan(POOLS, span, sources=ours).collect().sort(POOLS.key).equals(pools.sort(POOLS.key)):
         return
-    version = lake.replace(POOLS, wanted, span).version
-    if version:
-        # What others listed after we looked, and we have just replaced, is in the version before ours.
-        told_meanwhile = lake.scan(POOLS, span, version=version - 1).filter(~is_ours).collect()
-        lake.append(POOLS, told_meanwhile)
+    # Rows of others stay where they are. Killed between the two commits, the next run finds ours missing.
+    lake.discard(POOLS, ours, span)
+    lake.append(POOLS, pools)
 
 
 def _hash_of(recordings: Sequence[Recording]) -> str:

@@ -119,6 +119,7 @@ class Looks:
         at: datetime,
         further: Mapping[int, pl.DataFrame] = MappingProxyType({}),
         held: str = "",
+        mute: str = "",
     ) -> Look:
         """Judge the challenger on trial by the pairs so far, and let it take charge, go or stay.
 
@@ -129,6 +130,7 @@ class Looks:
             at: when, UTC.
             further: horizon -> the same of what else both predict, in which it must not be worse.
             held: why nobody takes charge for now, in words; empty if nothing holds promotion.
+            mute: why the challenger cannot be asked any more, in words; empty if it can.
         """
         shadow, champion = stands.shadow, stands.champion
         if shadow is None or champion is None:
@@ -136,7 +138,9 @@ class Looks:
         proofs = self._trial(pairs, self.alpha(shadow), further, at) if pairs.height else None
         verdict = proofs.pools if proofs else None
         found = self._kept(verdict, pairs, "trial", shadow.version, f"version:{champion.version}", at)
-        decision = decide_trial(proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec, held=held)
+        decision = decide_trial(
+            proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec, held=held, mute=mute
+        )
         if decision.move == "wait":
             return Look(decision, verdict, found, stands, False)
         after = self._move(stands, decision.move, shadow, decision.reason, evidence_of(found), at)

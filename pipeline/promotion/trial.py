@@ -86,6 +86,7 @@ def decide_trial(
     rule: PromotionSpec,
     spec: TrialSpec,
     held: str = "",
+    mute: str = "",
 ) -> Decision:
     """Whether the challenger takes charge, goes, or stays in the shadow.
 
@@ -100,8 +101,10 @@ def decide_trial(
         rule: whether a person must approve.
         spec: the rule of trials.
         held: what else holds promotion for now, in words; empty if nothing does.
+        mute: why the challenger cannot be asked any more, in words: that ends its trial, whatever was proven, and says
+            nothing of how good it was. Empty if it can.
     """
-    over = _over(proofs, shadowed, standing, now, spec)
+    over = mute or _over(proofs, shadowed, standing, now, spec)
     if over:
         return Decision("reject", over)
     if proofs is None or not proofs.is_better:

@@ -191,5 +191,5 @@ def _is(names: Sequence[str]) -> str:
 
 def _named(names: Sequence[str]) -> str:
     """The first of them, and how many there are besides."""
-    shown = ", ".join(map(repr, names[:_NAMED]))
+    shown = ", ".join(repr(name[:_SHOWN]) for name in names[:_NAMED])
     return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

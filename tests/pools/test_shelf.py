@@ -1,7 +1,7 @@
 """What is on the shelf, what gets there, and which hours it speaks of."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,9 +109,17 @@ class BusyLake(Lake):
 
     theirs: pl.DataFrame = field(default_factory=POOLS.empty)
 
-    def replace(self, table: Table, frame: pl.DataFrame, span: Span) -> Commit:
+    def discard(self, table: Table, sources: Collection[str], span: Span) -> Commit:
+        done = super().discard(table, sources, span)
         self.append(POOLS, self.theirs)
-        return super().replace(table, frame, span)
+        return done
+
+
+class KilledLake(Lake):
+    """A lake that is killed where rows are added."""
+
+    def append(self, table: Table, frame: pl.DataFrame) -> Commit:
+        raise KeyboardInterrupt
 
 
 def test_pools_that_others_list_while_a_recording_is_brought_in_are_kept(
@@ -126,3 +134,18 @@ def test_pools_that_others_list_while_a_recording_is_brought_in_are_kept(
     before = lake.version(POOLS)
     replace_pools(Lake(tmp_path / "lake"), pools)
     assert lake.version(POOLS) == before
+
+
+def test_killed_while_pools_are_replaced_the_next_run_brings_them_and_those_of_others_never_went(
+    shelf: Shelf, folder: Path, tmp_path: Path
+) -> None:
+    shelf.register(folder, SPEC, NOW)
+    pools = together(shelf.read(SPEC, NOW)).pools
+    theirs = pools.with_columns(source=pl.lit("geckoterminal"), watched_until=None).cast(POOLS.schema)
+    lake, changed = Lake(tmp_path / "lake"), pools.with_columns(dex=pl.lit("another"))
+    lake.append(POOLS, pl.concat([theirs, pools]))
+    with pytest.raises(KeyboardInterrupt):
+        replace_pools(KilledLake(tmp_path / "lake"), changed)
+    assert lake.scan(POOLS).collect().sort(POOLS.key).equals(theirs.sort(POOLS.key))
+    replace_pools(lake, changed)
+    assert lake.scan(POOLS).collect().sort(POOLS.key).equals(pl.concat([theirs, changed]).sort(POOLS.key))

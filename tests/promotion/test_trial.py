@@ -60,6 +60,12 @@ def decided(
     return done.move, done.reason
 
 
+def test_a_challenger_that_can_no_longer_be_asked_goes_whatever_was_proven() -> None:
+    mute = "version 2 cannot be asked any more: a feature of it is gone"
+    done = decide_trial(proof(0.1), LONG, STANDS, now=NOW, rule=OUTCOME, spec=SPEC, mute=mute)
+    assert (done.move, done.reason) == ("reject", mute)
+
+
 def test_a_proof_promotes_and_the_mirrored_one_rejects() -> None:
     assert decided(proof(0.1))[0] == "promote"
     assert decided(proof(-0.1))[0] == "reject"
