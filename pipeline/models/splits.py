@@ -112,12 +112,15 @@ def _split(frame: pl.DataFrame, name: str, start: datetime, stop: datetime | Non
     before = _where(frame, pl.col("event_time") < start)
     if not len(test) or not len(before):
         raise InputError(
-            f"{name}: {len(before)!r} rows before {start!r} and {len(test)!r} in the block: collect more pools"
+            f"{name}: {len(before)!r} rows before {start:%Y-%m-%d %H:%M} and {len(test)!r} in the block: collect more"
+            " pools"
         )
     end: Any = frame["label_end"].gather(test).max()
     train = purge(frame, before, test, start=start, end=end, embargo=embargo)
     if not len(train):
-        raise InputError(f"{name}: the purge left none of {len(before)!r} rows before {start!r}: collect for longer")
+        raise InputError(
+            f"{name}: the purge left none of {len(before)!r} rows before {start:%Y-%m-%d %H:%M}: collect for longer"
+        )
     return Split(name, train, test, start, end)
 
 
