@@ -65,7 +65,8 @@ def _counted(frame: pl.DataFrame, split: Split, spec: ReturnsSpec) -> Split:
     early = int((frame["event_time"].gather(split.test) < split.start).sum())
     if early:
         raise InputError(
-            f"{split.name}: {early} rows of pools born from {split.start:%Y-%m-%d %H:%M} on are decided before: correct created_at"
+            f"{split.name}: {early} rows of pools born from {split.start:%Y-%m-%d %H:%M} on are decided before:"
+            " correct created_at"
         )
     train, test = (_in_full_hours(frame, rows, spec) for rows in (split.train, split.test))
     return replace(split, train=train, test=test)
