@@ -41,9 +41,9 @@ bench: ## measure the whole beside what people would use instead; writes docs/be
 	@scripts/bootstrap.sh test
 	@$(BIN)/python benchmarks/whole.py --write docs $(if $(DUMP_BIN),--dump-bin "$$DUMP_BIN")
 
-soak: ## run everything for 48 hours of a fast market, disturbed on purpose (about five hours); writes docs/soak.md
+soak: ## run everything for 48 hours of a fast market, disturbed on purpose (about five hours)
 	@scripts/bootstrap.sh test
-	@$(BIN)/python -m benchmarks.soak "$${FOLDER:-data/soak}" --write docs
+	@$(BIN)/python -m benchmarks.soak "$${FOLDER:-data/soak}"
 
 reference: ## write the pages of docs/reference that are made from the code
 	@scripts/bootstrap.sh runtime

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.soak.findings import Event, Soaked, show
+from benchmarks.soak.findings import Event, Soaked, page_of
 from benchmarks.soak.location import last_tick
 
 BEGAN = datetime(2024, 3, 7, tzinfo=UTC)
@@ -50,7 +50,7 @@ def missed(*minutes: int) -> dict[str, Any]:
 def test_a_soak_in_which_everything_went_well_is_sound_and_told() -> None:
     found = soaked()
     assert found.faults() == []
-    page = show(found, None)
+    page = page_of(found)
     assert "served by a cycle: 48" in page
     assert "What is not as it must be: nothing." in page
     # 34 real seconds, 24 of which (four minutes of the market) collect.

@@ -1,6 +1,6 @@
 """Runs everything for days of a simulated market, disturbs it on purpose, and says what became of it.
 
-    python -m benchmarks.soak FOLDER [--hours 48] [--speed 10] [--write DOCS]      (or: make soak)
+    python -m benchmarks.soak FOLDER [--hours 48] [--speed 10]      (or: make soak)
 
 First a history of six days is made and learned from (`poolcast demo`), so that there is a champion. Then `poolcast up`
 runs on it beside a sandbox that serves the days after, every sensor and schedule switched on. PostgreSQL is restarted
@@ -206,7 +206,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where everything is kept; made where it is missing")
     parser.add_argument("--hours", type=float, default=48.0, help="of the market")
     parser.add_argument("--speed", type=float, default=10.0, help="market seconds in a real one")
-    parser.add_argument("--write", type=Path, help="the folder of the docs")
     asked = parser.parse_args()
     if given := sorted(name for name in os.environ if name.startswith("POOLCAST_") or name == "MLFLOW_TRACKING_URI"):
         raise SystemExit(f"{', '.join(given)}: a soak keeps its own data and tells nobody; unset them")
@@ -216,8 +215,7 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     soaked = soak(asked.folder.absolute(), asked.hours, asked.speed)
     (asked.folder / "soaked.json").write_text(json.dumps(soaked.as_json(), indent=1, default=str))
-    page = show(soaked, asked.write)
-    print(page)
+    print(show(soaked))
     raise SystemExit(0 if soaked.is_sound() else 1)
 
 

@@ -20,11 +20,11 @@ AROUND_TROUBLE: Final = (timedelta(minutes=10), timedelta(minutes=20))
 """How long before and after a disturbance a grid point counts as hit by it, in the market's time."""
 HEAD: Final = """# The soak
 
-Made by `make soak` (`benchmarks/soak`), which writes this page: `poolcast up` beside a sandbox market that runs faster
-than the clock, with every schedule and sensor switched on, disturbed on purpose. Schedules go by the market's clock:
-a sensor asks each of them at its ticks, as Dagster's scheduler knows the machine's time alone.
+Made by `make soak` (`benchmarks/soak`): `poolcast up` beside a sandbox market that runs faster than the clock, with
+every schedule and sensor switched on, disturbed on purpose. Schedules go by the market's clock: a sensor asks each of
+them at its ticks, as Dagster's scheduler knows the machine's time alone.
 
-![Memory, cycles and disturbances](images/soak.png)
+![Memory, cycles and disturbances](soak.png)
 """
 
 
@@ -175,16 +175,16 @@ class Soaked:
         return not self.faults()
 
 
-def show(soaked: Soaked, docs: Path | None) -> str:
-    """The page; written with its picture where the docs' folder is given."""
-    page = _page(soaked)
-    if docs is not None:
-        (docs / "soak.md").write_text(page)
-        _picture(soaked, docs / "images" / "soak.png")
+def show(soaked: Soaked) -> str:
+    """Write the page and its picture into the folder; gives the page."""
+    page = page_of(soaked)
+    (soaked.folder / "soak.md").write_text(page)
+    _picture(soaked, soaked.folder / "soak.png")
     return page
 
 
-def _page(soaked: Soaked) -> str:
+def page_of(soaked: Soaked) -> str:
+    """What was found, as Markdown."""
     judged, (hit, late) = soaked.judged, soaked.missed()
     work = [seconds for _, seconds in soaked.cycle_seconds()] or [float("nan")]
     third = max(1, len(work) // 3)
