@@ -7,7 +7,6 @@ from pathlib import Path
 from traceback import format_exception
 
 import polars as pl
-import pyarrow.dataset as pads
 import pytest
 from deltalake import DeltaTable
 from lake_tables import NOTES, READINGS, hours, notes, ordered, readings
@@ -18,8 +17,7 @@ from pipeline.lake import Lake
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.disk import reporting
 from pipeline.lake.failures import in_words
-from pipeline.lake.files import Stored
-from pipeline.lake.query import _dataset, query
+from pipeline.lake.query import query
 from pipeline.tables import POOLS, QUARANTINE
 from tests.builders import valid_frame
 from tests.object_store import KEY, SECRET, Store
@@ -120,24 +118,6 @@ def test_a_store_that_goes_away_before_a_scan_is_collected_is_told_in_words(
         object_store.say("start")
     with pytest.raises(pl.exceptions.ColumnNotFoundError), in_words("count"):
         rows.select("no such column").collect()
-
-
-def test_sql_over_a_lost_file_says_so_and_does_not_blame_the_statement(bucket: Bucket) -> None:
-    lake = Lake(bucket)
-    lake.append(POOLS, valid_frame(POOLS, n_rows=5))
-    place = bucket.at("pools")
-
-    def lose(stored: Stored) -> pads.Dataset:
-        dataset = _dataset(stored)
-        for file in place.lying():
-            if file.path.endswith(".parquet"):
-                place.delete(file.path)
-        return dataset
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.lake.query._dataset", lose)  # between the look at the files and the reading
-        with pytest.raises(StorageError, match="could not run the statement: a file that its log names is not there"):
-            query(lake, "SELECT * FROM pools")
 
 
 def test_the_command_line_says_in_words_what_is_lost(
