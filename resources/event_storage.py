@@ -15,8 +15,7 @@ from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 
-from resources.patient_storage import Patient
-from resources.settings import database_patience
+from resources.patient_storage import Patient, asked_again
 
 
 class BatchingEventLogStorage(Patient, PostgresEventLogStorage):
@@ -25,14 +24,10 @@ class BatchingEventLogStorage(Patient, PostgresEventLogStorage):
     It has an effect where `DAGSTER_EVENT_BATCH_SIZE` is above 0; without it Dagster asks for no batches.
     """
 
+    @asked_again
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event; in a worker once more where the server went away meanwhile: twice beats never."""
-        try:
-            super().store_event(event)
-        except sa.exc.OperationalError:
-            if not database_patience():
-                raise
-            super().store_event(event)
+        super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store a batch: planned materializations at once, the rest as the stock storage does."""

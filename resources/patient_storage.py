@@ -31,9 +31,11 @@ _QUESTIONS = ("get_", "fetch_", "has_", "can_")
 """How the names of methods begin that change nothing."""
 
 
-def _asked_again(method: Callable[..., Any]) -> Callable[..., Any]:
+def asked_again[**P, R](method: Callable[P, R]) -> Callable[P, R]:
+    """Ask once more, in a worker, where the server went away meanwhile."""
+
     @wraps(method)
-    def asked(*args: Any, **options: Any) -> Any:
+    def asked(*args: P.args, **options: P.kwargs) -> R:
         try:
             return method(*args, **options)
         except sa.exc.OperationalError:
@@ -55,7 +57,7 @@ class Patient:
         super().__init_subclass__()
         for name in dir(cls):
             if name.startswith(_QUESTIONS) and callable(method := getattr(cls, name)):
-                setattr(cls, name, _asked_again(method))
+                setattr(cls, name, asked_again(method))
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
@@ -64,11 +66,9 @@ class Patient:
         In a worker, each of its connections waits for the server.
         """
         url, seconds = pg_url_from_config(config_value), database_patience()
-        if seconds:
-            # The stock constructor connects before its engine can be made patient.
-            engine = sa.create_engine(url, poolclass=sa.NullPool)
-            wait_for_server(engine, seconds)
-            engine.connect().close()
+        engine = worker_engine(url, seconds) if seconds else None
+        if engine is not None:
+            engine.connect().close()  # the stock constructor connects before its engine can be made patient
         build: Callable[..., Self] = cls
         storage = build(
             inst_data=inst_data,
@@ -76,8 +76,8 @@ class Patient:
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             token_provider=get_token_provider_from_config(config_value),
         )
-        if seconds:
-            storage._engine = worker_engine(url, seconds)
+        if engine is not None:
+            storage._engine = engine
         return storage
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:

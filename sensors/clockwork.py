@@ -1,5 +1,6 @@
 """What runs by the clock: collection, labels, bins, freshness, predictions, upkeep, training."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -21,12 +22,16 @@ UNFINISHED = [*WAITING, dg.DagsterRunStatus.STARTED]
 
 def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
     """Whether a run of the job waits or works: another would only wait for it, and then ask for hours gone by."""
-    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) > 0
+    return _has_run(instance, job, UNFINISHED)
 
 
 def is_waiting(instance: dg.DagsterInstance, job: str) -> bool:
     """Whether a run of the job has yet to begin."""
-    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=WAITING)) > 0
+    return _has_run(instance, job, WAITING)
+
+
+def _has_run(instance: dg.DagsterInstance, job: str, statuses: Sequence[dg.DagsterRunStatus]) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses)) > 0
 
 
 def collected_span(now: datetime) -> Span:

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import polars as pl
 from benchmarks.soak.findings import Event, Soaked, show
 from benchmarks.soak.house import ROOT, House, Sandbox, wait_for
 from pipeline.sandbox.clock import SandboxTimer
+from tests.ports import free_port
 
 START = datetime(2024, 3, 7, tzinfo=UTC)
 """Pools of the simulated market are born until a day after this plus 24 hours."""
@@ -192,13 +192,6 @@ def _judged(house: House, soaked: Soaked) -> dict[str, Any]:
         env={**house.environment, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{house.mlflow_port}"}, text=True,
     )  # fmt: skip
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

@@ -4,15 +4,12 @@ Belongs here: starting, asking, disturbing and ending processes. Stays out: when
 (`findings`).
 """
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import psutil
+
+from tests.resources.running_up import graphql
 
 ROOT: Final = Path(__file__).parents[2]
 SELECTOR: Final = '{repositoryLocationName: "poolcast", repositoryName: "__repository__", sensorName: $name}'
@@ -123,13 +122,7 @@ class House:
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """Ask Dagster, as its pages do."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.dagster_port}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return dict(json.load(answer)["data"])
+        return graphql(self.dagster_port, query, variables)
 
     def answers(self) -> bool:
         """Whether Dagster's pages are there."""

@@ -92,13 +92,7 @@ class Up:
         pytest.fail(f"up ended with {self.process.wait()}: {said}")
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.dagster_port}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return dict(json.load(answer)["data"])
+        return graphql(self.dagster_port, query, variables)
 
     def launch(self, job: str, **tags: str) -> str:
         told = [{"key": f"dagster/{name}", "value": value} for name, value in tags.items()]
@@ -189,3 +183,14 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.25)
+
+
+def graphql(port: int, query: str, variables: dict[str, object]) -> dict[str, Any]:
+    """What Dagster's webserver on a port of loopback answers, as its pages ask it."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": query, "variables": variables}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        return dict(json.load(answer)["data"])
