@@ -31,13 +31,14 @@ def evaluated(asked: pl.DataFrame, fields: Mapping[str, str], calendar: Sequence
         calendar: the provider's, in order.
     """
     place = pl.Series(calendar, dtype=asked.schema["bar"]).search_sorted(asked["bar"]).to_numpy().astype(np.int64)
+    last = int(place.max(initial=0))
     loaded = [qlib_expressions().get_expression_instance(field) for field in fields.values()]
     found = np.full((len(loaded), asked.height), np.nan, np.float32)
     by_instrument = asked.with_row_index("row").group_by("instrument", maintain_order=True).agg("row")
     with np.errstate(all="ignore"):  # the logarithm of nothing is not finite, which is what becomes null
         for name, rows in by_instrument.iter_rows():
             for values, expression in zip(found, loaded, strict=True):
-                values[rows] = _picked(expression.load(name, 0, int(place.max()), freq), place[rows])
+                values[rows] = _picked(expression.load(name, 0, last, freq), place[rows])
     told = pl.DataFrame(dict(zip(fields, found, strict=True)))
     return asked.with_columns(pl.when(column.is_finite()).then(column).alias(column.name) for column in told)
 
