@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.soak.findings import Event, Soaked, page_of
+from benchmarks.soak.findings import Event, Soaked, body_of
 from benchmarks.soak.location import last_tick
+from benchmarks.soak.sittings import next_place, page_of, sittings
 
 BEGAN = datetime(2024, 3, 7, tzinfo=UTC)
 SPEED = 10.0
@@ -50,7 +51,7 @@ def missed(*minutes: int) -> dict[str, Any]:
 def test_a_soak_in_which_everything_went_well_is_sound_and_told() -> None:
     found = soaked()
     assert found.faults() == []
-    page = page_of(found)
+    page = body_of(found)
     assert "served by a cycle: 48" in page
     assert "What is not as it must be: nothing." in page
     # 34 real seconds, 24 of which (four minutes of the market) collect.
@@ -96,6 +97,25 @@ def test_what_a_part_holds_is_compared_within_one_life_of_it() -> None:
     found.events.append(Event(BEGAN + 60 * MINUTE, "PostgreSQL killed"))
     found.memory = [{**row, "PostgreSQL": 50.0 + n if n < 30 else 20.0} for n, row in enumerate(found.memory)]
     assert found.growth()["PostgreSQL"] == (20.0, 20.0)
+
+
+def test_a_soak_in_sittings_goes_on_where_it_was_left_and_adds_up(tmp_path: Path) -> None:
+    for sitting in (soaked(**missed(55, 85)), soaked(), replace(soaked(), judged={})):
+        kept = replace(sitting, folder=next_place(tmp_path), ended=BEGAN + timedelta(hours=4))
+        kept.stopped = BEGAN + timedelta(hours=5) if kept.judged else None
+        kept.keep()
+    next_place(tmp_path)  # of one that ended before it saw anything
+    found = sittings(tmp_path)
+    assert [one.folder.name for one in found] == ["sitting-1", "sitting-2", "sitting-3"]
+    assert found[0].troubles() == soaked().troubles()
+    assert found[0].left_at() == BEGAN + timedelta(hours=5)
+    last_look = BEGAN + 2 * 119 * MINUTE
+    assert found[2].left_at() > last_look, "nobody knows how long it went on"
+    page = page_of(found)
+    assert "2 sittings, 8.0 hours of the market" in page
+    assert "Of 96 grid points a cycle served 94; 1 were missed beside a disturbance, 1 otherwise" in page
+    assert "1 more were cut off" in page
+    assert next_place(tmp_path).name == "sitting-5"
 
 
 def test_of_the_ticks_nobody_looked_at_the_last_one_counts_and_none_twice() -> None:

@@ -7,6 +7,9 @@ runs on it beside a sandbox that serves the days after, every sensor and schedul
 once and killed once, MLflow hangs for ten minutes, and once everything is killed with SIGKILL and started again. At the
 end everything must be where it belongs. Nothing else should run on the machine: the faster the market, the shorter are
 its five minutes, and a busy machine makes late what is not.
+
+Called again with the same folder it sits down once more: the market goes on where it was left, with all that was kept.
+So a long soak can be had in several sittings, and each is judged by itself.
 """
 
 import argparse
@@ -25,8 +28,9 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.soak.findings import Event, Soaked, show
+from benchmarks.soak.findings import Event, Soaked, draw
 from benchmarks.soak.house import ROOT, House, Sandbox, wait_for
+from benchmarks.soak.sittings import next_place, show_all, sittings
 from pipeline.sandbox.clock import SandboxTimer
 from tests.ports import free_port
 
@@ -106,20 +110,21 @@ class Hand:
 
 
 def soak(folder: Path, hours: float, speed: float) -> Soaked:
-    """Run it; gives what was seen meanwhile."""
+    """Run one sitting; gives what was seen meanwhile."""
     market, past = history(folder)
-    data = folder / "data"
+    data, before = folder / "data", sittings(folder)
     if not (data / "demo").exists():
         _poolcast("demo", "--recording", str(past), "--data-dir", str(data))
-    with Sandbox(market, START, speed, folder / "sandbox.log") as sandbox:
-        return _beside(sandbox, folder, hours, speed)
+    here = next_place(folder)
+    start = before[-1].left_at() if before else START
+    with Sandbox(market, start, speed, here / "sandbox.log") as sandbox:
+        return _beside(sandbox, Soaked(here, data, sandbox.url, start, hours, speed))
 
 
-def _beside(sandbox: Sandbox, folder: Path, hours: float, speed: float) -> Soaked:
+def _beside(sandbox: Sandbox, soaked: Soaked) -> Soaked:
     """Run everything beside a market that is served."""
-    data, timer = folder / "data", SandboxTimer(sandbox.url)
-    house = House(data, sandbox.url, (free_port(), free_port()))
-    soaked = Soaked(folder, data, sandbox.url, START, hours, speed)
+    timer, opened = SandboxTimer(sandbox.url), time.time()
+    house = House(soaked.data, soaked.folder, sandbox.url, (free_port(), free_port()))
 
     def say(words: str) -> None:
         soaked.events.append(Event(timer.now(), words))
@@ -129,12 +134,12 @@ def _beside(sandbox: Sandbox, folder: Path, hours: float, speed: float) -> Soake
         house.start()
         for sensor in ("market_clockwork", "pools_waiting"):
             house.switch(sensor, on=True)
-        say(f"everything is switched on, the market is {speed:g} times as fast")
+        say(f"everything is switched on, the market is {soaked.speed:g} times as fast")
         # The clockwork counts from its first look, and some of what it asks for first was due before anybody looked.
-        wait_for(lambda: any(run["jobName"] == "collect" for run in house.runs()), 300)
+        wait_for(lambda: any(run["jobName"] == "collect" for run in house.runs(opened)), 300)
         soaked.began, soaked.real_start = timer.now(), time.time()
         hand = Hand(house, say)
-        _live(house, timer, soaked, hand, soaked.began + timedelta(hours=hours), say)
+        _live(house, timer, soaked, hand, soaked.began + timedelta(hours=soaked.hours), say)
         hand.let_go()
         for sensor in ("market_clockwork", "pools_waiting"):
             house.switch(sensor, on=False)
@@ -144,7 +149,7 @@ def _beside(sandbox: Sandbox, folder: Path, hours: float, speed: float) -> Soake
         house.launch("serve")  # labels that matured after its last turn have outcomes then
         _let_end(house)
         say("the last turn is over")
-        soaked.runs = house.runs()
+        soaked.runs = house.runs(opened)
         soaked.under_way = house.under_way()
         soaked.held = house.held_slots()
         soaked.judged = _judged(house, soaked)
@@ -153,6 +158,8 @@ def _beside(sandbox: Sandbox, folder: Path, hours: float, speed: float) -> Soake
         soaked.left = [part for part, _ in house.processes()]
     finally:
         house.kill_everything()
+        soaked.stopped = timer.now()
+        soaked.keep()
     return soaked
 
 
@@ -202,13 +209,11 @@ def main() -> None:
     asked = parser.parse_args()
     if given := sorted(name for name in os.environ if name.startswith("POOLCAST_") or name == "MLFLOW_TRACKING_URI"):
         raise SystemExit(f"{', '.join(given)}: a soak keeps its own data and tells nobody; unset them")
-    if (asked.folder / "seen.json").exists():
-        raise SystemExit(f"{str(asked.folder)!r} holds a soak, which would be judged again: name another, or remove it")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, it ends what it started, too
     asked.folder.mkdir(parents=True, exist_ok=True)
     soaked = soak(asked.folder.absolute(), asked.hours, asked.speed)
-    (asked.folder / "soaked.json").write_text(json.dumps(soaked.as_json(), indent=1, default=str))
-    print(show(soaked))
+    draw(soaked)
+    print(show_all(asked.folder))
     raise SystemExit(0 if soaked.is_sound() else 1)
 
 

@@ -1,4 +1,4 @@
-"""What a soak found: figures, what is wrong in words, a page and a picture.
+"""What a soak found: figures, what is wrong in words, a table and a picture.
 
 Belongs here: reckoning and showing. Stays out: what is looked at after a soak (`judgement`).
 """
@@ -23,8 +23,6 @@ HEAD: Final = """# The soak
 Made by `make soak` (`benchmarks/soak`): `poolcast up` beside a sandbox market that runs faster than the clock, with
 every schedule and sensor switched on, disturbed on purpose. Schedules go by the market's clock: a sensor asks each of
 them at its ticks, as Dagster's scheduler knows the machine's time alone.
-
-![Memory, cycles and disturbances](soak.png)
 """
 
 
@@ -52,6 +50,7 @@ class Soaked:
     hours: float
     speed: float
     ended: datetime | None = None
+    stopped: datetime | None = None
     real_start: float = 0.0
     events: list[Event] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
@@ -69,6 +68,22 @@ class Soaked:
     def keep(self) -> None:
         """Write what was seen so far: a soak that is cut off tells what it saw."""
         (self.folder / "seen.json").write_text(json.dumps(self.as_json(), default=str))
+
+    @classmethod
+    def seen(cls, folder: Path) -> "Soaked":
+        """What `keep` wrote last into the folder."""
+        told = json.loads((folder / "seen.json").read_text())
+        for name in ("began", "ended", "stopped"):
+            told[name] = told[name] and datetime.fromisoformat(told[name])
+        events = [Event(datetime.fromisoformat(event["at"]), event["words"]) for event in told["events"]]
+        return cls(**told | {"folder": folder, "data": Path(told["data"]), "events": events})
+
+    def left_at(self) -> datetime:
+        """The market's time that nothing of this lies behind."""
+        if self.stopped is not None:
+            return self.stopped
+        # Cut off between two looks: whoever went on meanwhile did so for less than this.
+        return max([self.began, *(datetime.fromisoformat(row["at"]) for row in self.memory)]) + timedelta(hours=2)
 
     def troubles(self) -> list[datetime]:
         """When something was disturbed."""
@@ -175,15 +190,7 @@ class Soaked:
         return not self.faults()
 
 
-def show(soaked: Soaked) -> str:
-    """Write the page and its picture into the folder; gives the page."""
-    page = page_of(soaked)
-    (soaked.folder / "soak.md").write_text(page)
-    _picture(soaked, soaked.folder / "soak.png")
-    return page
-
-
-def page_of(soaked: Soaked) -> str:
+def body_of(soaked: Soaked) -> str:
     """What was found, as Markdown."""
     judged, (hit, late) = soaked.judged, soaked.missed()
     work = [seconds for _, seconds in soaked.cycle_seconds()] or [float("nan")]
@@ -212,7 +219,7 @@ def page_of(soaked: Soaked) -> str:
         ("audit of ledger, evidence, registry and files", "sound" if judged["audit"]["is_sound"] else "**broken**"),
         ("tables that are not as specified", "; ".join(judged["tables"]) or "none"),
     ]  # fmt: skip
-    lines = [HEAD, "| what | found |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows), ""]
+    lines = ["| what | found |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows), ""]
     lines += ["| part | MiB at first | MiB at last |", "|---|---|---|"]
     lines += [f"| {part} | {before:.0f} | {after:.0f} |" for part, (before, after) in soaked.growth().items()]
     lines += ["", "What was done, by the market's clock:", ""]
@@ -221,8 +228,8 @@ def page_of(soaked: Soaked) -> str:
     return "\n".join(lines)
 
 
-def _picture(soaked: Soaked, path: Path) -> None:
-    """Memory of each part and the seconds of each cycle over the market's hours, with the disturbances."""
+def draw(soaked: Soaked) -> None:
+    """Memory of each part and the seconds of each cycle over the market's hours, with the disturbances, as a PNG."""
     from matplotlib.figure import Figure
 
     def hours(moment: datetime) -> float:
@@ -242,4 +249,4 @@ def _picture(soaked: Soaked, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         for moment in soaked.troubles():
             axes.axvline(hours(moment), color="tab:red", linewidth=0.8, linestyle=":")
-    drawing.savefig(path, dpi=110)
+    drawing.savefig(soaked.folder / "soak.png", dpi=110)

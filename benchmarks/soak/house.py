@@ -81,8 +81,8 @@ class Sandbox:
 class House:
     """`poolcast up` on a data folder, as a person has it in a terminal."""
 
-    def __init__(self, folder: Path, sandbox_url: str, ports: tuple[int, int]) -> None:
-        self.folder, self.log = folder, folder.parent / "up.log"
+    def __init__(self, folder: Path, logs: Path, sandbox_url: str, ports: tuple[int, int]) -> None:
+        self.folder, self.log = folder, logs / "up.log"
         self.dagster_port, self.mlflow_port = ports
         workspace = folder.parent / "workspace.yaml"
         workspace.write_text(
@@ -146,14 +146,14 @@ class House:
         if told != "LaunchRunSuccess":
             raise RuntimeError(f"the job {job!r} cannot be launched: {told}")
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run there was, the newest first."""
+    def runs(self, since: float = 0.0) -> list[dict[str, Any]]:
+        """Every run that was asked for since a time of the machine, the newest first."""
         found: list[dict[str, Any]] = []
         while True:
             page = self.ask(RUNS, before=found[-1]["runId"] if found else None)["runsOrError"]["results"]
             found += page
             if len(page) < 500:
-                return found
+                return [run for run in found if run["creationTime"] >= since]
 
     def under_way(self) -> list[dict[str, Any]]:
         """The runs that are not over."""
