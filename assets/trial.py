@@ -25,18 +25,32 @@ from pipeline.promotion.spec import OUTCOME
 from pipeline.promotion.trial_spec import TRIAL
 
 
-@dg.asset(deps=["outcomes"])
+@dg.asset(
+    deps=["outcomes"],
+    check_specs=[
+        dg.AssetCheckSpec(
+            name="registry_answers",
+            asset="trial",
+            description="The model registry answered. While it does not, trials wait; predictions go on without it.",
+        )
+    ],
+)
 def trial(
+    context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
     model_cache: dg.ResourceParam[Path],
-) -> dg.MaterializeResult[Any]:
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster takes the bare class alone
     """The challenger on trial: bets on its outcomes against the champion's, until they prove it better or end it."""
     looks, now = Looks(lake, Moves(lake, registry), OUTCOME, TRIAL), clock.now()
-    stands = looks.begin(now)
+    try:
+        stands = looks.begin(now)
+    except TransientError as error:
+        context.log.warning(f"trials wait: {error}")
+        return _waiting("the registry is away", str(error))
     if stands.champion is None or stands.shadow is None:
-        return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is on trial"})
+        return _waiting("nobody is on trial")
     since, sides = stands.shadow.known_at, (stands.champion, stands.shadow)
     silent = mute(registry, model_cache, stands.shadow)
     # Where our own features silenced it, its silence is no evidence against it.
@@ -54,8 +68,20 @@ def trial(
             "shadow_version": stands.shadow.version,
             "on_trial_since": dg.MetadataValue.timestamp(since),
             **_told(look, f"version {stands.shadow.version} on trial against version {stands.champion.version}"),
-        }
+        },
+        check_results=[_answered()],
     )
+
+
+def _waiting(why: str, trouble: str = "") -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata={"decision": "wait", "reason": why}, check_results=[_answered(trouble)])
+
+
+def _answered(trouble: str = "") -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="registry_answers", passed=not trouble, severity=dg.AssetCheckSeverity.WARN,
+        description=trouble or "it answered",
+    )  # fmt: skip
 
 
 @dg.asset(deps=["outcomes"])

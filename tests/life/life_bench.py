@@ -95,6 +95,8 @@ class Life:
         self.lake.append(FEATURES, self.features)
         self.lake.append(LABELS, self.labels)
         self.moves = Moves(self.lake, registry)
+        self.checks: dict[str, bool] = {}
+        """What the last look found of each check."""
 
     def register(self, skill: float, mark: int = 0, of: tuple[str, ...] = NAMES) -> tuple[int, str]:
         """A version of that skill: its number and the hash of its file."""
@@ -138,6 +140,7 @@ class Life:
                 "lake": self.lake, "clock": FixedClock(now), "registry": self.registry, "model_cache": self.cache,
             },
         )  # fmt: skip
+        self.checks = {check.check_name: check.passed for check in done.get_asset_check_evaluations()}
         return {
             event.asset_key.to_user_string(): {k: v.value for k, v in event.materialization.metadata.items()}
             for event in done.get_asset_materialization_events()
