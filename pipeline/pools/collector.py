@@ -70,7 +70,6 @@ class Collector:
         )
         self.tally = Tally()
         self._is_told_of_tokens = False
-        self._visited: list[tuple[str, Plan]] = []
 
     def next_slot(self) -> datetime:
         """The grid point after now: where everything belongs that is observed until then."""
@@ -84,18 +83,26 @@ class Collector:
         if slot == self.next_slot() and slot - self.timer.now() == self.setup.sampler.grid:
             self.timer.sleep(_JUST_AFTER_S)
         started = self.timer.now()
-        self.tally, self._is_told_of_tokens, self._visited = Tally(), False, []
+        self.tally, self._is_told_of_tokens = Tally(), False
         self.watch.forget(started)
+        self.journal.settle_abandoned(started)
         visits = self._plan(slot, started)
         is_ahead = slot > started
         self.say(f"{sum(len(plan) for _, plan in visits):,} pools to visit in {len(visits)} calls for {slot:%H:%M}")
-        n_details = self._n_details(slot, started)
-        n_planned = len(visits)
+        with self.journal.plan(len(visits), max(slot, started) + self.setup.sampler.grid):
+            self._carry_out(visits, slot, self._n_details(slot, started), is_ahead=is_ahead)
+        rest = slot - self.timer.now()
+        if rest <= self.setup.sampler.grid:
+            self.timer.sleep(max(0.0, rest.total_seconds()))
+        return self._report(slot, started)
+
+    def _carry_out(self, visits: list[Visit], slot: datetime, n_details: int, *, is_ahead: bool) -> None:
+        """Make calls until the grid point has come, or (not ahead) while they may go out at once."""
         while True:
             now = self.timer.now()
             is_over = (slot - now).total_seconds() <= _LAST_CALL_S
             if is_ahead and (is_over or slot - now > 2 * self.setup.sampler.grid):  # or somebody set the clock back
-                break
+                return
             n_calls = self.budget.left(now)
             n_done = self._discover(now, n_calls)
             if n_done == 0 and visits and n_calls:
@@ -105,13 +112,8 @@ class Collector:
                 n_details -= n_done
             if n_done == 0:
                 if not is_ahead:
-                    break
+                    return
                 self.timer.sleep(self._pause(slot, n_calls))
-        self._rescale(n_planned)
-        rest = slot - self.timer.now()
-        if rest <= self.setup.sampler.grid:
-            self.timer.sleep(max(0.0, rest.total_seconds()))
-        return self._report(slot, started)
 
     # Plan
 
@@ -244,20 +246,13 @@ class Collector:
             n_sent += 1
             absent = set(plan) if isinstance(asked.error, RefusedError) else set()
             if asked.answer is not None:
-                self._visited.append((asked.answer.answer_id, plan))
+                self.journal.answered(asked.answer.answer_id)
                 records = self._records(asked.answer).filter(pl.col("pool").is_in(list(plan)))
                 self.tally.brought(self.watch.take_in(records))
                 absent = set(plan) - set(records["pool"])
             if call.network is not None:
                 self.watch.vanish(call.network, sorted(absent), ceil(self.timer.now(), self.setup.sampler.grid))
         return n_sent
-
-    def _rescale(self, n_planned: int) -> None:
-        """Say of what was seen how likely it was, if part of a plan in random order was not sent or not answered."""
-        share = len(self._visited) / max(n_planned, 1)
-        if share < 1:
-            for answer_id, plan in self._visited:
-                self.journal.note_plan(answer_id, {pool: (p * share, n) for pool, (p, n) in plan.items()})
 
     def _detail(self, now: datetime, n_calls: int) -> int:
         """Ask for bars, swaps and token facts that are wanted; gives the number of calls that were sent."""

@@ -2,16 +2,23 @@
 
 Belongs here: keeping answers and cycle records until the lake has them. Every answer is committed before anybody looks
 at what it says. Stays out: the file itself (`memory`), what an answer says (`parse`).
+
+How likely a visit was is known only when its plan is over: a plan is in random order, and of n calls of which k were
+answered each was answered with probability k/n. So the answers to visits wait here until then, also where whoever
+carried the plan out was killed.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
 
 from pipeline.pools.answer import Answer
-from pipeline.pools.memory import Memory, as_frame, stored
+from pipeline.pools.memory import Memory, as_frame, micros, stored
 from pipeline.tables import ANSWERS, COLLECTIONS, Table
 
 
@@ -23,8 +30,10 @@ def _insert(table: Table, verb: str) -> str:
 # Every name in these statements is one of our own constants; every value is bound.
 _KEEP: Final = _insert(ANSWERS, "INSERT OR IGNORE")
 KEEP_COLLECTION: Final = _insert(COLLECTIONS, "INSERT OR REPLACE")
+_OVER: Final = {ANSWERS.name: " WHERE answer_id NOT IN (SELECT answer_id FROM visits)", COLLECTIONS.name: ""}
+"""Which rows may go: not the answers of a plan that is under way."""
 _READ: Final = {
-    t.name: f"SELECT {', '.join(t.schema.names())} FROM {t.name} ORDER BY event_time LIMIT ?"  # noqa: S608
+    t.name: f"SELECT {', '.join(t.schema.names())} FROM {t.name}{_OVER[t.name]} ORDER BY event_time LIMIT ?"  # noqa: S608
     for t in (ANSWERS, COLLECTIONS)
 }
 _FORGET: Final = {
@@ -43,12 +52,53 @@ class Journal:
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
+        self._plan: int | None = None
 
     def keep(self, answer: Answer) -> None:
         """Acknowledge an answer: when this returns it is on the disk. The same answer twice is kept once."""
         row = answer.as_row()
         with self.memory.writing("keep an answer in") as db:
             db.execute(_KEEP, [stored(row[name]) for name in ANSWERS.schema.names()])
+            if answer.plan and self._plan is not None:
+                db.execute(
+                    "INSERT OR IGNORE INTO visits (answer_id, plan) VALUES (?, ?)", (answer.answer_id, self._plan)
+                )
+
+    @contextmanager
+    def plan(self, n_calls: int, until: datetime) -> Iterator[None]:
+        """A plan of so many visits, in random order, is carried out: their answers wait for its end.
+
+        Args:
+            until: when nobody works on it any more, whatever happens (`settle_abandoned`).
+        """
+        with self.memory.writing("begin a plan in") as db:
+            begun = db.execute("INSERT INTO plans (n_calls, until) VALUES (?, ?)", (n_calls, micros(until))).lastrowid
+        self._plan = begun
+        try:
+            yield
+        finally:
+            self._plan = None
+            with self.memory.writing("settle a plan in") as db:
+                _settle(db, begun)
+
+    def answered(self, answer_id: str) -> None:
+        """Note that a visit has its usable answer: this one."""
+        with self.memory.writing("note a visit in") as db:
+            db.execute("UPDATE visits SET is_answered = 1 WHERE answer_id = ?", (answer_id,))
+
+    def settle_abandoned(self, now: datetime) -> int:
+        """Settle the plans of collectors that were killed; gives their number."""
+        with self.memory.writing("settle abandoned plans in") as db:
+            found = db.execute("SELECT plan FROM plans WHERE until <= ?", (micros(now),)).fetchall()
+            for (plan,) in found:
+                # Killed between an answer and the note of it.
+                db.execute(
+                    "UPDATE visits SET is_answered = 1 WHERE plan = ? AND answer_id IN"
+                    " (SELECT answer_id FROM answers WHERE status = 200)",
+                    (plan,),
+                )
+                _settle(db, plan)
+        return len(found)
 
     def note_plan(self, answer_id: str, plan: Mapping[str, tuple[float, int]]) -> None:
         """Add to a kept answer what the sampler knew of the pools in it."""
@@ -74,3 +124,20 @@ class Journal:
                 db.executemany(_FORGET[table.name], [[row[k] for k in keys] for row in found])
             n_drained += len(found)
         return n_drained
+
+
+def _settle(db: sqlite3.Connection, plan: int | None) -> None:
+    """Say of what was answered how likely it was, where part of the plan was not; the answers may go then."""
+    n_calls = db.execute("SELECT n_calls FROM plans WHERE plan = ?", (plan,)).fetchone()
+    answered = db.execute(
+        "SELECT answer_id, answers.plan FROM answers JOIN visits USING (answer_id)"
+        " WHERE visits.plan = ? AND is_answered",
+        (plan,),
+    ).fetchall()
+    if n_calls and len(answered) < n_calls[0]:
+        share = len(answered) / n_calls[0]
+        for answer_id, told in answered:
+            scaled = {pool: [likely * share, n] for pool, (likely, n) in json.loads(told).items()}
+            db.execute("UPDATE answers SET plan = ? WHERE answer_id = ?", (json.dumps(scaled), answer_id))
+    db.execute("DELETE FROM visits WHERE plan = ?", (plan,))
+    db.execute("DELETE FROM plans WHERE plan = ?", (plan,))

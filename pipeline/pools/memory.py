@@ -22,7 +22,6 @@ from pipeline.errors import StorageError, StorageFullError
 from pipeline.lake import disk
 from pipeline.tables import UTC
 
-VERSION: Final = 1
 NEVER: Final = 2**62
 """A moment after all others, in microseconds: not due, or not until anything."""
 
@@ -62,6 +61,13 @@ CREATE TABLE births (
     PRIMARY KEY (source, network)
 ) WITHOUT ROWID;
 """
+_PLANS: Final = """
+CREATE TABLE plans (plan INTEGER PRIMARY KEY AUTOINCREMENT, n_calls INTEGER, until INTEGER);
+CREATE TABLE visits (answer_id TEXT PRIMARY KEY, plan INTEGER, is_answered INTEGER DEFAULT 0) WITHOUT ROWID;
+"""
+_STEPS: Final = (_TABLES, _PLANS)
+"""What each version added to the one before it."""
+VERSION: Final = len(_STEPS)
 
 
 class Memory:
@@ -87,15 +93,14 @@ class Memory:
     def _make(self) -> None:
         with self.writing("set up") as db:
             found = db.execute("PRAGMA user_version").fetchone()[0]
-            if found == 0:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={VERSION}")
-            elif found != VERSION:
+            if found > VERSION:
                 raise StorageError(
                     f"could not open {str(self.path)!r}: it is of version {found!r} where this code knows {VERSION!r}; "
                     "let the poolcast that wrote it drain it, then remove it"
                 )
+            for statement in filter(str.strip, ";".join(_STEPS[found:]).split(";")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
         """Let the file go."""

@@ -1,6 +1,7 @@
 """What was acknowledged is on the disk, and reaches the lake once."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from api_records import SOURCE, answer, minutes
+from api_records import SOURCE, answer, asked_for, minutes
 
 from pipeline.errors import StorageError
 from pipeline.lake import Lake
@@ -30,6 +31,24 @@ for number in range(10_000):
     told = answer(b'{"data":[%d]}' % number, number / 600)
     journal.keep(told)
     print(told.answer_id, flush=True)
+"""
+
+VISITOR = """
+import sys
+from pathlib import Path
+from api_records import answer, asked_for, minutes
+from pipeline.pools.journal import Journal
+from pipeline.pools.memory import Memory
+
+journal = Journal(Memory(Path(sys.argv[1])))
+with journal.plan(4, minutes(10)):
+    for number in range(2):
+        told = answer(b'{"data":[]}', number, call=asked_for(f"0x{number}"), plan={f"0x{number}": (0.8, 1)})
+        journal.keep(told)
+        number or journal.answered(told.answer_id)  # killed before the second is noted
+    journal.keep(answer(b'down', 2, call=asked_for("0x2"), plan={"0x2": (0.8, 1)}, status=503))
+    print("visited", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -108,6 +127,69 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         kept = lake.scan(ANSWERS).collect()
         assert acknowledged <= set(kept["answer_id"])
         assert kept["source"].unique().to_list() == [SOURCE]
+
+
+def plans_of(lake: Lake) -> dict[str, object]:
+    told = lake.scan(ANSWERS).filter(pl.col("plan").is_not_null(), pl.col("status") == 200).collect()["plan"]
+    return {pool: said for plan in told for pool, said in json.loads(plan).items()}
+
+
+def test_the_answers_of_a_plan_wait_for_its_end_and_then_tell_how_likely_they_were(
+    journal: Journal, tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    with journal.plan(2, minutes(10)):
+        told = answer(call=asked_for("0xa"), plan={"0xa": (0.5, 3)})
+        journal.keep(told)
+        journal.answered(told.answer_id)
+        journal.keep(answer(at=1))  # a page of new pools
+        drain(journal, lake)
+        assert (lake.scan(ANSWERS).collect().height, journal.n_answers()) == (1, 1)
+        assert journal.settle_abandoned(minutes(9)) == 0
+    drain(journal, lake)
+    assert plans_of(lake) == {"0xa": [0.25, 3]}
+    with journal.plan(1, minutes(10)):
+        whole = answer(call=asked_for("0xb"), plan={"0xb": (0.5, 0)})
+        journal.keep(whole)
+        journal.answered(whole.answer_id)
+    drain(journal, lake)
+    assert plans_of(lake)["0xb"] == [0.5, 0]
+
+
+def test_what_was_seen_of_a_plan_before_its_collector_was_killed_tells_how_likely_it_was(tmp_path: Path) -> None:
+    file, lake = tmp_path / "memory.sqlite", Lake(tmp_path / "lake")
+    with subprocess.Popen(
+        [sys.executable, "-c", VISITOR, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"},
+    ) as visitor:
+        assert visitor.stdout is not None
+        assert visitor.stdout.readline() == b"visited\n"
+        visitor.send_signal(signal.SIGKILL)
+    journal = Journal(Memory(file))
+    drain(journal, lake)
+    assert journal.n_answers() == 3, "it may still be at work"
+    assert journal.settle_abandoned(minutes(10)) == 1
+    drain(journal, lake)
+    assert journal.n_answers() == 0
+    assert plans_of(lake) == {"0x0": [0.4, 1], "0x1": [0.4, 1]}, "two of four calls were answered"
+
+
+def test_a_memory_of_the_version_before_is_brought_to_this_one_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "memory.sqlite"
+    memory = Memory(file)
+    Journal(memory).keep(answer())
+    with memory.writing("age") as db:
+        db.execute("DROP TABLE plans")
+        db.execute("DROP TABLE visits")
+        db.execute("PRAGMA user_version=1")
+    memory.close()
+    journal = Journal(Memory(file))
+    with journal.plan(1, minutes(10)):
+        journal.keep(answer(call=asked_for("0xa"), plan={"0xa": (1.0, 0)}))
+    assert journal.n_answers() == 2
+    assert drain(journal, Lake(tmp_path / "lake")) == [minutes(0)]
 
 
 def test_a_memory_of_another_version_or_a_damaged_one_is_refused_in_words(tmp_path: Path) -> None:
