@@ -61,13 +61,9 @@ class Soaked:
     left: list[str] = field(default_factory=list)
     exit_status: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it, plainly."""
-        return asdict(self)
-
     def keep(self) -> None:
         """Write what was seen so far: a soak that is cut off tells what it saw."""
-        (self.folder / "seen.json").write_text(json.dumps(self.as_json(), default=str))
+        (self.folder / "seen.json").write_text(json.dumps(asdict(self), default=str))
 
     @classmethod
     def seen(cls, folder: Path) -> "Soaked":

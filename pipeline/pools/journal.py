@@ -10,7 +10,7 @@ carried the plan out was killed.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -53,6 +53,7 @@ class Journal:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self._plan: int | None = None
+        self._answered: list[str] = []
 
     def keep(self, answer: Answer) -> None:
         """Acknowledge an answer: when this returns it is on the disk. The same answer twice is kept once."""
@@ -73,31 +74,32 @@ class Journal:
         """
         with self.memory.writing("begin a plan in") as db:
             begun = db.execute("INSERT INTO plans (n_calls, until) VALUES (?, ?)", (n_calls, micros(until))).lastrowid
-        self._plan = begun
+        self._plan, self._answered = begun, []
         try:
             yield
         finally:
             self._plan = None
             with self.memory.writing("settle a plan in") as db:
-                _settle(db, begun)
+                _settle(db, begun, self._answered)
 
     def answered(self, answer_id: str) -> None:
-        """Note that a visit has its usable answer: this one."""
-        with self.memory.writing("note a visit in") as db:
-            db.execute("UPDATE visits SET is_answered = 1 WHERE answer_id = ?", (answer_id,))
+        """Say that a visit of the plan has its usable answer: this one."""
+        self._answered.append(answer_id)
 
     def settle_abandoned(self, now: datetime) -> int:
-        """Settle the plans of collectors that were killed; gives their number."""
+        """Settle the plans of collectors that were killed; gives their number.
+
+        Which answers were usable died with them: those with status 200 are taken for it.
+        """
         with self.memory.writing("settle abandoned plans in") as db:
             found = db.execute("SELECT plan FROM plans WHERE until <= ?", (micros(now),)).fetchall()
             for (plan,) in found:
-                # Killed between an answer and the note of it.
-                db.execute(
-                    "UPDATE visits SET is_answered = 1 WHERE plan = ? AND answer_id IN"
-                    " (SELECT answer_id FROM answers WHERE status = 200)",
+                answered = db.execute(
+                    "SELECT answer_id FROM answers JOIN visits USING (answer_id)"
+                    " WHERE visits.plan = ? AND status = 200",
                     (plan,),
-                )
-                _settle(db, plan)
+                ).fetchall()
+                _settle(db, plan, [answer_id for (answer_id,) in answered])
         return len(found)
 
     def note_plan(self, answer_id: str, plan: Mapping[str, tuple[float, int]]) -> None:
@@ -126,17 +128,13 @@ class Journal:
         return n_drained
 
 
-def _settle(db: sqlite3.Connection, plan: int | None) -> None:
+def _settle(db: sqlite3.Connection, plan: int | None, answered: Sequence[str]) -> None:
     """Say of what was answered how likely it was, where part of the plan was not; the answers may go then."""
     n_calls = db.execute("SELECT n_calls FROM plans WHERE plan = ?", (plan,)).fetchone()
-    answered = db.execute(
-        "SELECT answer_id, answers.plan FROM answers JOIN visits USING (answer_id)"
-        " WHERE visits.plan = ? AND is_answered",
-        (plan,),
-    ).fetchall()
     if n_calls and len(answered) < n_calls[0]:
         share = len(answered) / n_calls[0]
-        for answer_id, told in answered:
+        for answer_id in answered:
+            (told,) = db.execute("SELECT plan FROM answers WHERE answer_id = ?", (answer_id,)).fetchone()
             scaled = {pool: [likely * share, n] for pool, (likely, n) in json.loads(told).items()}
             db.execute("UPDATE answers SET plan = ? WHERE answer_id = ?", (json.dumps(scaled), answer_id))
     db.execute("DELETE FROM visits WHERE plan = ?", (plan,))

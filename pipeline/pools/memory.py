@@ -63,7 +63,7 @@ CREATE TABLE births (
 """
 _PLANS: Final = """
 CREATE TABLE plans (plan INTEGER PRIMARY KEY AUTOINCREMENT, n_calls INTEGER, until INTEGER);
-CREATE TABLE visits (answer_id TEXT PRIMARY KEY, plan INTEGER, is_answered INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE visits (answer_id TEXT PRIMARY KEY, plan INTEGER) WITHOUT ROWID;
 """
 _STEPS: Final = (_TABLES, _PLANS)
 """What each version added to the one before it."""

@@ -50,6 +50,7 @@ with journal.plan(4, minutes(10)):
     print("visited", flush=True)
     sys.stdin.read()
 """
+WITH_OURS = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"}
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
             [sys.executable, "-c", KEEPER, str(tmp_path / "memory.sqlite")],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"},
+            env=WITH_OURS,
         ) as keeper:
             assert keeper.stdout is not None
             acknowledged = {keeper.stdout.readline().strip() for _ in range(20)}
@@ -162,7 +163,7 @@ def test_what_was_seen_of_a_plan_before_its_collector_was_killed_tells_how_likel
         [sys.executable, "-c", VISITOR, str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"},
+        env=WITH_OURS,
     ) as visitor:
         assert visitor.stdout is not None
         assert visitor.stdout.readline() == b"visited\n"
