@@ -62,7 +62,11 @@ class Cluster:
         self.workers[number].send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
-        """End everything."""
+        """End everything, our clients first: one that is left looks for its scheduler beside the tests that follow."""
+        from distributed import Client
+
+        for client in list(Client._instances):
+            client.close(timeout=2)
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
