@@ -66,7 +66,8 @@ class Cluster:
         from distributed import Client
 
         for client in list(Client._instances):
-            client.close(timeout=2)
+            if client.scheduler is not None and client.scheduler.address == self.address:
+                client.close(timeout=2)
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
