@@ -51,8 +51,6 @@ def made_bars(pools: tuple[str, ...] = MIXED_CASE_POOLS, n_hours: int = 60, seed
         parts.append(
             pl.DataFrame(
                 {
-                    "network": "eth",
-                    "pool": pool,
                     "hours": hours,
                     "open": price,
                     "high": price * 1.1,
@@ -61,7 +59,7 @@ def made_bars(pools: tuple[str, ...] = MIXED_CASE_POOLS, n_hours: int = 60, seed
                     "volume": rng.random(hours.size),
                     "vwap": price * 1.01,
                 }
-            )
+            ).with_columns(network=pl.lit("eth"), pool=pl.lit(pool))
         )
     time = (pl.lit(START, pl.Datetime("us", "UTC")) + pl.duration(hours="hours")).alias("event_time")
     return named(pl.concat(parts).select("network", "pool", time, pl.exclude("network", "pool", "hours")))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.calendars import DAY, MINUTE, Span
@@ -90,11 +90,29 @@ def in_ticks(frame):
     return frame.with_columns(open=close, high=close + width, low=close - width, close=close)
 
 
+OF_PRICES = ("macd", "macd_signal", "macd_histogram")
+"""Differences of averages of prices: they keep the rounding of a price, however near zero they are."""
+
+
+def rounding(frame, field, minutes):
+    """What the last bits of a price can move a field by."""
+    close, atr, upper, lower = (
+        frame[OfBar(name, minutes).name] for name in ("close", "atr", "bollinger_upper", "bollinger_lower")
+    )
+    if field in OF_PRICES:
+        return 1e-13 * close
+    if field == "trend_strength":
+        return 1e-13 * close / atr
+    return 1e-13 * close / (upper - lower) if field == "bollinger_position" else 0.0
+
+
 def assert_same(one, other):
-    for name in NAMES:
-        a, b = one[name], other[name]
-        assert a.is_null().equals(b.is_null()), name
-        np.testing.assert_allclose(a.to_numpy(), b.to_numpy(), rtol=1e-9, atol=0, err_msg=name)
+    for wanted in INPUTS:
+        a, b = one[wanted.name], other[wanted.name]
+        assert a.is_null().equals(b.is_null()), wanted.name
+        allowed = 1e-9 * b.abs() + rounding(one, wanted.field, wanted.minutes)
+        wrong = pl.select(a, b.alias("online"), allowed=allowed).filter((a - b).abs() > pl.col("allowed"))
+        assert wrong.is_empty(), wrong
 
 
 def everything(frame):
@@ -102,6 +120,7 @@ def everything(frame):
 
 
 @settings(max_examples=25)
+@example(524289, 175, 0.0, 0.0)
 @given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([0.0, 0.1, 0.6]), st.sampled_from([0.0, 0.03]))
 def test_history_and_candle_by_candle_are_the_same(seed, n, late, unknown):
     frame = market(seed, n, late=late, unknown=unknown)
