@@ -11,14 +11,12 @@ from typing import Any, Final
 import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from pipeline.errors import UsageError
+from pipeline.lake.arrow import dataset
 from pipeline.lake.failures import store_error
-from pipeline.lake.files import STATISTICS_BLUR, Stored
-from pipeline.lake.rows import SOURCE
 from pipeline.lake.store import Lake
-from pipeline.tables import TABLES, Table
+from pipeline.tables import TABLES
 
 _MAY_RUN: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 """DuckDB's parser also calls WITH, FROM, VALUES, DESCRIBE, SUMMARIZE and SHOW a SELECT."""
@@ -73,36 +71,7 @@ def _tables(lake: Lake, sql: str) -> Iterator[tuple[str, Any]]:
     may_be_made_up = "query" in sql  # `query` and `query_table` take a name from a computed text
     for table in TABLES.values():
         stored = lake.listing(table) if table.name in sql or may_be_made_up else None
-        yield table.name, table.empty().to_arrow() if stored is None else _dataset(stored)
-
-
-def _dataset(stored: Stored) -> pads.Dataset:
-    """The version as Arrow reads it: what a file holds is said beforehand, so that others are not opened."""
-    stored.check()
-    schema = stored.table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    parquet, (system, _) = pads.ParquetFileFormat(), stored.place.arrow("")
-    fragments = [
-        parquet.make_fragment(stored.place.arrow(file["path"])[1], system, _said(stored.table, file))
-        for file in stored.files.iter_rows(named=True)
-    ]
-    return pads.FileSystemDataset(fragments, schema, parquet, system)
-
-
-def _said(table: Table, file: dict[str, Any]) -> pads.Expression:
-    """What is true of every row of a file, as its place and the log say."""
-    said = pads.scalar(True)
-    for name in table.partition_by:
-        if name in table.schema:
-            said &= pads.field(name) == pads.scalar(pa.scalar(file[name], pa.large_string()))
-    if None not in (file["first_source"], file["last_source"]):
-        said &= _between(SOURCE, file["first_source"], file["last_source"])
-    if table.time is not None and None not in (file["first"], file["last"]):
-        said &= _between(table.time, file["first"], file["last"] + STATISTICS_BLUR)
-    return said
-
-
-def _between(name: str, low: Any, high: Any) -> pads.Expression:
-    return (pads.field(name) >= pads.scalar(low)) & (pads.field(name) <= pads.scalar(high))
+        yield table.name, table.empty().to_arrow() if stored is None else dataset(stored)
 
 
 def _fetched(batches: pa.RecordBatchReader, limit: int | None) -> pl.DataFrame:
