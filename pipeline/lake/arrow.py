@@ -21,6 +21,8 @@ from pipeline.tables import Table
 
 _AHEAD: Final = 4
 """How many files, and row groups, are read before they are asked for; as many as Arrow's own scanner reads of files."""
+_LARGE: Final = 16 * 1024 * 1024
+"""From here on, in bytes, a file is read by row groups: to look first which it has is one more request to a store."""
 
 
 class Files(pads.FileSystemDataset):  # type: ignore[misc]  # Arrow says nothing of its types
@@ -28,9 +30,11 @@ class Files(pads.FileSystemDataset):  # type: ignore[misc]  # Arrow says nothing
 
     Arrow's own scan starts its threads with Python's lock in hand. A store is a file system of Python's here: a thread
     whose file is gone wants that lock to say so, while it holds the one that the start waits for, and both wait for
-    ever. Here each row group is read by a call that gives Python's lock away.
+    ever. Here each file, or row group, is read by a call that gives Python's lock away.
     """
 
+    large: frozenset[str] = frozenset()
+    """The paths of files that are read by row groups."""
     failure: BaseException | None = None
     """What stopped a reading of it; DuckDB hands on no more than a text."""
 
@@ -56,20 +60,22 @@ class _Scan:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         threads = ThreadPoolExecutor(_AHEAD, thread_name_prefix="sql")
         try:
-            groups = chain.from_iterable(_ahead(threads, self._row_groups, self.files.get_fragments(self.wanted)))
-            yield from chain.from_iterable(_ahead(threads, self._read, groups))
+            parts = chain.from_iterable(_ahead(threads, self._parts, self.files.get_fragments(self.wanted)))
+            yield from chain.from_iterable(_ahead(threads, self._read, parts))
         except (OSError, pa.ArrowException, KeyboardInterrupt) as error:
             self.files.failure = error
             raise
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _row_groups(self, file: pads.ParquetFileFragment) -> list[pads.ParquetFileFragment]:
-        found: list[pads.ParquetFileFragment] = file.split_by_row_group(self.wanted, self.files.schema)
-        return found
+    def _parts(self, file: pads.ParquetFileFragment) -> list[pads.ParquetFileFragment]:
+        if file.path not in self.files.large:
+            return [file]
+        groups: list[pads.ParquetFileFragment] = file.split_by_row_group(self.wanted, self.files.schema)
+        return groups
 
-    def _read(self, group: pads.ParquetFileFragment) -> list[pa.RecordBatch]:
-        rows = group.to_table(schema=self.files.schema, columns=self.columns, filter=self.wanted, use_threads=False)
+    def _read(self, part: pads.ParquetFileFragment) -> list[pa.RecordBatch]:
+        rows = part.to_table(schema=self.files.schema, columns=self.columns, filter=self.wanted, use_threads=False)
         batches: list[pa.RecordBatch] = rows.to_batches()
         return batches
 
@@ -90,11 +96,11 @@ def dataset(stored: Stored) -> Files:
     stored.check()
     schema = stored.table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     parquet, (system, _) = pads.ParquetFileFormat(), stored.place.arrow("")
-    fragments = [
-        parquet.make_fragment(stored.place.arrow(file["path"])[1], system, _said(stored.table, file))
-        for file in stored.files.iter_rows(named=True)
-    ]
-    return Files(fragments, schema, parquet, system)
+    lying = [(stored.place.arrow(file["path"])[1], file) for file in stored.files.iter_rows(named=True)]
+    fragments = [parquet.make_fragment(path, system, _said(stored.table, file)) for path, file in lying]
+    found = Files(fragments, schema, parquet, system)
+    found.large = frozenset(path for path, file in lying if file["n_bytes"] >= _LARGE)
+    return found
 
 
 def _said(table: Table, file: dict[str, Any]) -> pads.Expression:

@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import UsageError
-from pipeline.lake.arrow import dataset
-from pipeline.lake.failures import store_error
+from pipeline.lake.arrow import Files, dataset
+from pipeline.lake.failures import in_words, store_error
 from pipeline.lake.store import Lake
 from pipeline.tables import TABLES
 
@@ -28,6 +28,9 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "temp_directory": "",
 }
 _CLOSED: Final = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+_ATTEMPT: Final = "run the statement"
+_STOPPED: Final = "Query interrupted"
+"""What DuckDB raises on Ctrl-C, as a RuntimeError."""
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -42,18 +45,29 @@ def query(lake: Lake, sql: str, *, limit: int | None = None) -> pl.DataFrame:
         StoreAwayError: the lake is on an object store, and that did not answer.
         StorageError: a table that the statement may read is damaged.
     """
-    with duckdb.connect(":memory:", config=_CONFIG) as connection:
+    with in_words(_ATTEMPT), duckdb.connect(":memory:", config=_CONFIG) as connection:
+        opened: list[Files] = []
         try:
             _require_reading(connection, sql)
             for name, table in _tables(lake, sql.lower()):
                 connection.register(name, table)
+                opened += [table] if isinstance(table, Files) else []
             for statement in (*_CLOSED, "BEGIN TRANSACTION READ ONLY"):
                 connection.execute(statement)
             return _fetched(connection.sql(sql).to_arrow_reader(_AT_ONCE), limit)
-        except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
-            if (told := store_error("run the statement", str(error))) is not None:
-                raise told from None
-            raise UsageError(f"could not run the statement: {_CONTROL.sub(' ', str(error)).strip()[:2000]}") from None
+        except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, RuntimeError) as error:
+            raise _told(error, [files.failure for files in opened if files.failure is not None]) from None
+
+
+def _told(error: Exception, beneath: list[BaseException]) -> BaseException:
+    """What to raise where DuckDB gave up: of a file that could not be read, and of Ctrl-C, it hands on a text."""
+    if type(error) is RuntimeError and str(error) != _STOPPED:
+        return error
+    if str(error) == _STOPPED or any(isinstance(failure, KeyboardInterrupt) for failure in beneath):
+        return KeyboardInterrupt()
+    told = store_error(_ATTEMPT, "\n".join(str(failure) for failure in (*beneath, error)))
+    words = _CONTROL.sub(" ", str(error)).strip()[:2000]
+    return told or UsageError(f"could not {_ATTEMPT}: {words}")
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
