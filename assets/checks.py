@@ -14,7 +14,7 @@ import polars as pl
 from assets.aside import BANDS, put_aside_in, stopped_among, without_let_in
 from assets.features import SPEC as FEATURES_SPEC
 from assets.hours import span_of
-from assets.labels import FOLLOWED, asked_every, stood_still
+from assets.labels import ASKED_EVERY, FOLLOWED, stood_still
 from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import table_value
 from assets.models import frozen
@@ -313,7 +313,7 @@ def labels_as_of(lake: Lake, source: str, decisions: pl.DataFrame, now: datetime
         stills,
         now,
         LABELS_SPEC,
-        Observed(seen, asked_every),
+        Observed(seen, ASKED_EVERY),
     )
 
 

@@ -1,18 +1,15 @@
 """Labels: what became of each pool, and since when we know."""
 
-from bisect import bisect_left
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from assets.hours import hourly_asset, refreshed
 from assets.snapshots import SPEC as SNAPSHOTS_SPEC
 from pipeline.calendars import HOUR, Clock, Span, floor
-from pipeline.labels.market import label_market
+from pipeline.labels.market import born_by, label_market
 from pipeline.labels.market_spec import MarketSpec
 from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
@@ -20,13 +17,13 @@ from pipeline.labels.spec import LabelsSpec
 from pipeline.lake import Lake
 from pipeline.pools.shelf import Shelf
 from pipeline.provenance import Input, Recipe, code_of
-from pipeline.snapshots.schedule import interval_of
-from pipeline.snapshots.ticks import Ints, Reals
-from pipeline.tables import CANDLES, POOL_KEY, POOLS, QUARANTINE, SNAPSHOTS
+from pipeline.snapshots.schedule import interval_when_grown
+from pipeline.tables import CANDLES, POOLS, QUARANTINE, SNAPSHOTS
 
 SPEC = LabelsSpec()
 CODE = code_of("labels", SPEC)
 FOLLOWED = SNAPSHOTS_SPEC.follow
+ASKED_EVERY = interval_when_grown(SNAPSHOTS_SPEC)
 INPUTS = (
     Input("snapshots", back=SPEC.observed_back, ahead=SPEC.observed_ahead),
     Input("candles", ahead=SPEC.look_ahead),
@@ -34,11 +31,6 @@ INPUTS = (
 MARKET = MarketSpec()
 MARKET_INPUTS = tuple(Input(name, back=MARKET.back, ahead=MARKET.ahead) for name in ("snapshots", "candles"))
 MARKET_CODE = code_of("labels", MARKET)
-
-
-def asked_every(reserve_usd: Reals) -> Ints:
-    """Minutes to the next visit that the sampler asks for at each reserve, once a pool is grown."""
-    return interval_of(reserve_usd, np.zeros(len(reserve_usd), dtype=bool), SNAPSHOTS_SPEC)
 
 
 @hourly_asset(deps=["snapshots", "candles", "pools"])
@@ -69,7 +61,7 @@ def labels(
             standstills,
             now,
             SPEC,
-            Observed(seen, asked_every),
+            Observed(seen, ASKED_EVERY),
         )
 
     return refreshed(context, lake, recipe, compute)
@@ -103,14 +95,6 @@ def market_of(lake: Lake, pools: pl.DataFrame, span: Span, now: datetime) -> pl.
     around = span.widened(back=MARKET.back, ahead=MARKET.ahead)
     seen, bars = (lake.scan(target, around).collect() for target in (SNAPSHOTS, CANDLES))
     return label_market(bars, seen, pools, span, now, MARKET)
-
-
-def born_by(pools: pl.DataFrame) -> Callable[[datetime], str]:
-    """For any moment, a hash of what the market labels need to know of the pools born before it."""
-    told = pools.select(*POOL_KEY, "created_at", "quote_token", "watched_until").sort("created_at")
-    born = told["created_at"].to_list()
-    sums = np.concatenate([[0], np.cumsum(told.hash_rows(seed=1).to_numpy(), dtype=np.uint64)])
-    return lambda moment: str(sums[bisect_left(born, moment)])
 
 
 def stood_still(lake: Lake) -> pl.DataFrame:

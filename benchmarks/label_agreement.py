@@ -27,7 +27,7 @@ from pipeline.pools.candles import candles
 from pipeline.pools.recording import RecordedFrames, open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
 from pipeline.snapshots.recorded import take_snapshots
-from pipeline.snapshots.schedule import interval_of
+from pipeline.snapshots.schedule import interval_when_grown
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import POOL_KEY
 
@@ -109,7 +109,7 @@ def collected(frames: RecordedFrames, bars: pl.DataFrame) -> pl.DataFrame:
     seen = taken.filter(kept).with_columns(quote_reserve=nothing)
     blind = bars.with_columns(quote_reserve_low=nothing, quote_reserve_close=nothing)
     pools = frames.pools.with_columns(watched_until=pl.lit(None, taken.schema["event_time"]))
-    observed = Observed(seen, lambda usd: interval_of(usd, np.zeros(len(usd), bool), sampler))
+    observed = Observed(seen, interval_when_grown(sampler))
     told = label_outcomes(seen, blind, pools, no_stills, end, SPEC, observed)
     key = ["pool", "event_time", "horizon_hours"]
     both = told.join(whole.select(*key, truth="outcome"), on=key).filter(pl.col("truth").is_not_null())

@@ -3,15 +3,13 @@
 import dagster as dg
 
 from assets.drift import newest_asking
-from pipeline.calendars import DAY, Clock
+from pipeline.calendars import Clock
 from pipeline.lake import Lake
 from pipeline.models.spec import TrainingSpec
+from pipeline.monitoring.drift.alarm import is_fresh
 from pipeline.promotion.standing import standing
 from pipeline.tables import DEPLOYMENTS
 from sensors.asking import tags
-
-FRESH = DAY
-"""An alarm that is older asks for nothing: the sensor was off, and the watch goes on by itself."""
 
 
 @dg.sensor(
@@ -30,7 +28,7 @@ def drift_with_harm(
     if champion is None:
         return dg.SkipReason("nobody is in charge")
     newest = newest_asking(lake, champion)
-    if newest.is_empty() or newest["known_at"][0] < clock.now() - FRESH:
+    if newest.is_empty() or not is_fresh(newest["known_at"][0], clock.now()):
         return dg.SkipReason("no report of the last day asks for training")
     asks = newest.row(0, named=True)
     return dg.RunRequest(

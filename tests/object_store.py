@@ -37,7 +37,11 @@ class Store:
         self.port = int(self.process.stdout.readline())
 
     def say(self, line: str) -> str:
-        """Tell the server something; `stop`, `start`, `lose` (the answer to the next log entry), `delay SECONDS`."""
+        """Tell the server something; it answers how many requests it had.
+
+        `stop`, `start`, `lose` (the answer to the next log entry), `delay SECONDS`, `hide ENDING` (of names that are
+        listed and not there; without one, none), `count`.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{line}\n")
@@ -73,6 +77,7 @@ class Server:
         self.one_at_a_time = threading.Lock()
         self.connections: set[Any] = set()
         self.port, self.delay, self.loses, self.n_requests = 0, 0.0, False, 0
+        self.hidden = ""
         self.running: Any = None
 
     def answer(self, environ: dict[str, Any], start: Any) -> list[bytes]:
@@ -82,6 +87,9 @@ class Server:
         if f"Credential={KEY}/" not in told:
             start("403 Forbidden", [("Content-Type", "application/xml")])
             return [REFUSED.format(key=told.partition("Credential=")[2].partition("/")[0]).encode()]
+        if self.hidden and environ["PATH_INFO"].endswith(self.hidden):
+            start("404 Not Found", [("Content-Type", "application/xml")])
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>"]
         with self.one_at_a_time:
             answer = list(self.app(environ, start))
         if self.loses and environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].endswith(".json"):
@@ -133,6 +141,8 @@ class Server:
             self.loses = True
         elif word == "delay":
             self.delay = float(rest)
+        elif word == "hide":
+            self.hidden = rest
         return str(self.n_requests)
 
 

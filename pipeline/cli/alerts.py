@@ -12,8 +12,8 @@ import typer
 from rich.table import Table as RichTable
 
 from pipeline.cli.moments import moment
-from pipeline.cli.rows import plain, print_strictly, print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, settings_of, user_name
+from pipeline.cli.rows import print_wide
+from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, print_json, settings_of, user_name
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_command(
     if unacknowledged:
         rows = rows.filter(pl.col("acknowledged_at").is_null() & (pl.col("state") != "recovered"))
     if as_json:
-        print_strictly([{name: plain(cell) for name, cell in row.items()} for row in rows.iter_rows(named=True)])
+        print_json(rows.to_dicts())
     elif rows.is_empty():
         out.print("Nothing happened that somebody should know.")
     else:

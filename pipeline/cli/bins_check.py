@@ -4,8 +4,6 @@ Belongs here: arguments, how a report is shown, and the exit status. Stays out: 
 folders of strangers: they are shown, never interpreted.
 """
 
-import json
-import math
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +67,7 @@ def check(
     with reading(qlib_dir) if qlib_dir.is_symlink() else nullcontext(qlib_dir) as held:
         report = check_bins(held, freq, spec)
     if as_json:
-        _print_json(_as_json(report, qlib_dir))
+        print_json(_as_json(report, qlib_dir))
     else:
         _show(report, limit)
     raise typer.Exit(EXIT_STATUSES[report.worst])
@@ -113,17 +111,8 @@ def _as_json(report: "HealthReport", directory: Path) -> dict[str, Any]:
         "n_files": report.n_files,
         "n_bytes": report.n_bytes,
         "counts": report.counts().to_dicts(),
-        "problems": [
-            # JSON knows no infinity; the words say it.
-            row | {"value": row["value"] if row["value"] is not None and math.isfinite(row["value"]) else None}
-            for row in report.problems.iter_rows(named=True)
-        ],
+        "problems": report.problems.to_dicts(),
     }
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    # A report may have 100,000 rows, which to colour takes minutes.
-    typer.echo(json.dumps(value, indent=None if len(value["problems"]) > 1000 else 2, default=str))
 
 
 def _show(report: "HealthReport", limit: int) -> None:

@@ -3,15 +3,13 @@
 Belongs here: arguments, answers as JSON or as a table. Stays out: reading the files (`plain_drift`), the statistics.
 """
 
-import json
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as RichTable
 
-from pipeline.cli.screen import AsJson, as_written, err, out
+from pipeline.cli.screen import AsJson, as_written, err, out, plain, print_json
 
 if TYPE_CHECKING:
     from pipeline.monitoring.drift.comparison import Comparison
@@ -79,7 +77,7 @@ def _answer(found: "list[tuple[Any, Comparison]]", is_many: bool, as_json: bool)
     if as_json:
         records = [{"experiment": experiment, **record(comparison)} for experiment, comparison in found]
         told = {"experiments": records} if is_many else record(found[0][1])
-        typer.echo(json.dumps(told, default=_plain, indent=2, allow_nan=False))
+        print_json(told)
         return
     out.print(_many(found[:_SHOWN]) if is_many else _one(found[0][1]))
     n_more = len(found) - _SHOWN if is_many else found[0][1].columns.height - _SHOWN
@@ -109,7 +107,7 @@ def _many(found: "list[tuple[Any, Comparison]]") -> RichTable:
     for experiment, one in found:
         names = [_cut(name) for name in drifted_names(one)]
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        cells = (_plain(experiment), one.n_reference_pools, one.n_current_pools, "yes" if one.alarm else "no")
+        cells = (plain(experiment), one.n_reference_pools, one.n_current_pools, "yes" if one.alarm else "no")
         table.add_row(*map(as_written, cells), as_written(", ".join(names[:_NAMES_SHOWN]) + more))
     return table
 
@@ -130,7 +128,3 @@ def _say(found: "Comparison") -> None:
 
 def _cut(name: str) -> str:
     return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 3] + "..."
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)

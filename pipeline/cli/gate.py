@@ -3,9 +3,7 @@
 Belongs here: arguments, answers as JSON or as a table. Stays out: reading the file (`plain_pairs`) and the gates.
 """
 
-import json
 from collections.abc import Iterable
-from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import AsJson, as_written, err, out
+from pipeline.cli.screen import AsJson, as_written, err, out, plain, print_json
 from pipeline.errors import UsageError
 
 gate = typer.Typer(no_args_is_help=True, help="Gate: is a challenger provably better? On plain files of paired losses.")
@@ -105,7 +103,7 @@ def _answer(answers: list[tuple[Any, dict[str, Any]]], is_many: bool, shown: tup
     if as_json:
         records = [{"experiment": experiment, **told} for experiment, told in answers]
         told = {"experiments": records} if is_many else answers[0][1]
-        typer.echo(json.dumps(told, default=_plain, indent=2, allow_nan=False))
+        print_json(told)
         return
     out.print(_table(answers[:_SHOWN], is_many, shown))
     if len(answers) > _SHOWN:
@@ -116,13 +114,8 @@ def _table(answers: Iterable[tuple[Any, dict[str, Any]]], is_many: bool, shown: 
     table = RichTable(*(["experiment"] if is_many else []), *(name.replace("_", " ") for name in shown))
     for experiment, told in answers:
         cells = [_short(told[name]) for name in shown]
-        table.add_row(*map(as_written, ([_plain(experiment)] if is_many else []) + cells))
+        table.add_row(*map(as_written, ([plain(experiment)] if is_many else []) + cells))
     return table
-
-
-def _plain(value: object) -> str:
-    """What JSON has no word for, in text: days and times in ISO 8601."""
-    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def _short(value: Any) -> str:

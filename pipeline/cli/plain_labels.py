@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from pipeline.calendars import MINUTE
 from pipeline.cli.plain import PlainFile, Written, as_told, parquet_writer, parts_of, read_plain
 from pipeline.labels.observations import Observed
 from pipeline.labels.outcomes import label_outcomes
-from pipeline.labels.range_extrema import Floats, Ints
 from pipeline.labels.spec import LabelsSpec
-from pipeline.snapshots.schedule import interval_of
+from pipeline.snapshots.schedule import interval_when_grown
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import CANDLES, LABELS, POOL_KEY, POOL_TIME_KEY, POOLS, SNAPSHOTS, UTC, Table
 
@@ -61,9 +59,8 @@ def _labelled(told: PlainFile, pools: pl.DataFrame, now: datetime, spec: LabelsS
     seen = _rows_of(SNAPSHOTS, snapshots)
     if told.bar_minutes is None:
         bars = _bars_of_snapshots(seen, spec)
-        return label_outcomes(
-            seen, bars, _pools_of(seen, vouched=False), _NO_STANDSTILLS, now, spec, Observed(seen, _asked_every)
-        )
+        observed = Observed(seen, interval_when_grown(SnapshotsSpec()))
+        return label_outcomes(seen, bars, _pools_of(seen, vouched=False), _NO_STANDSTILLS, now, spec, observed)
     length = told.bar_minutes * MINUTE
     bars = _rows_of(CANDLES, candles).with_columns(
         timeframe=pl.lit(spec.timeframe), event_time=pl.col("known_at") - length, quote_reserve_low=pl.lit(1.0)
@@ -101,10 +98,6 @@ def _pools_of(seen: pl.DataFrame, *, vouched: bool) -> pl.DataFrame:
         until.alias("watched_until"),
     )
     return _rows_of(POOLS, found)
-
-
-def _asked_every(reserve_usd: Floats) -> Ints:
-    return interval_of(reserve_usd, np.zeros(len(reserve_usd), dtype=bool), SnapshotsSpec())
 
 
 def _rows_of(table: Table, frame: pl.DataFrame) -> pl.DataFrame:

@@ -14,8 +14,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.parquet import require_parquet
-from pipeline.cli.rows import plain, print_strictly, print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, by_comma, err, lake_of, out, settings_of
+from pipeline.cli.rows import print_wide
+from pipeline.cli.screen import AsJson, DataDir, as_written, by_comma, err, lake_of, out, plain, print_json, settings_of
 from pipeline.errors import InputError, UsageError
 from pipeline.tables import POOL, POOL_KEY, QUALITY_PARTS, QUALITY_REPORTS, TABLES
 
@@ -51,10 +51,10 @@ def report(
             raise UsageError(f"{', '.join(given)}: told of a Parquet file; a table's spec says it already")
         lake = lake_of(settings_of(data_dir))
         told = _newest(lake) if what is None else [_as_plain(*one) for one in _of_table(lake, what)]
-        print_strictly(told) if as_json else _show_newest(told) if what is None else _show(told, what)
+        print_json(told) if as_json else _show_newest(told) if what is None else _show(told, what)
         return
     made = [_as_plain("", _of_file(Path(what), _columns(key), _columns(group), label))]
-    print_strictly(made[0]) if as_json else _show(made, what)
+    print_json(made[0]) if as_json else _show(made, what)
 
 
 def _columns(told: str | None) -> tuple[str, ...] | None:

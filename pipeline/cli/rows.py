@@ -5,9 +5,7 @@ it is shown, never interpreted, neither by the terminal nor by a spreadsheet. St
 """
 
 import json
-import math
 import sys
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -15,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pipeline.cli.screen import err, out
+from pipeline.cli.screen import err, out, plain, print_json
 from pipeline.text import spelled, uncalculated
 
 if TYPE_CHECKING:
@@ -100,23 +98,4 @@ def harmless(cell: Any) -> Any:
 
 def print_rows_as_json(rows: "pl.DataFrame") -> None:
     """The rows as a JSON list of objects on standard output; columns that share a name keep the last."""
-    told = [dict(zip(rows.columns, map(plain, row), strict=True)) for row in rows.iter_rows()]
-    sys.stdout.write(json.dumps(told, default=str, ensure_ascii=True, allow_nan=False) + "\n")
-
-
-def plain(cell: Any) -> Any:
-    """A cell as JSON may hold it: times in ISO 8601, bytes as their length, null for what is no number."""
-    if isinstance(cell, bytes):
-        return f"{len(cell):,} bytes"
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return None
-    if isinstance(cell, datetime | date):
-        return cell.isoformat()
-    if isinstance(cell, dict):
-        return {str(name): plain(value) for name, value in cell.items()}
-    return [plain(value) for value in cell] if isinstance(cell, list | tuple) else cell
-
-
-def print_strictly(value: Any) -> None:
-    """JSON that any reader takes: no NaN, no infinity, nothing a terminal interprets, not even half a character."""
-    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=True, allow_nan=False, indent=1) + "\n")
+    print_json([dict(zip(rows.columns, row, strict=True)) for row in rows.iter_rows()], indent=None)

@@ -1,14 +1,17 @@
-"""What every command shares: the two consoles, the options that return, the installation, the instance.
+"""What every command shares: the two consoles, JSON, the options that return, the installation, the instance.
 
 Stays out: any command's own words.
 """
 
 import json
+import math
 import os
 import pwd
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,9 +38,30 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
-def print_json(value: Any) -> None:
-    """The value as JSON on standard output; times and the like as text."""
-    out.print_json(json.dumps(value, default=str))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """The value as JSON that any reader takes: no NaN, nothing a terminal interprets, not even half a character.
+
+    What JSON has no word for is told as `plain` has it, all else as text. `indent` None: on one line, for many rows.
+    """
+    told = json.dumps(plain(value), default=str, ensure_ascii=True, allow_nan=False, indent=indent)
+    sys.stdout.write(told + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON may hold it: times in ISO 8601, bytes as their length, null for what is no number.
+
+    >>> plain({1: (date(2024, 3, 1), b"abc", float("nan"), 0.5)})
+    {'1': ['2024-03-01', '3 bytes', None, 0.5]}
+    """
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def as_written(value: object) -> Text:

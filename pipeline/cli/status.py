@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.rows import plain, print_strictly
-from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_of
+from pipeline.cli.screen import AsJson, DataDir, lake_of, print_json, settings_of
 from pipeline.cli.status_screen import show
 from pipeline.errors import PoolcastError, UsageError
 
@@ -54,7 +53,7 @@ def status(data_dir: DataDir = None, expect_up: ExpectUp = False, as_json: AsJso
     if expect_up and not found.parts.is_up:
         found = replace(found, attention=("`poolcast up` does not run: start it", *found.attention))
     if as_json:
-        print_strictly(_plain(asdict(found)))
+        print_json(_plain(asdict(found)))
     else:
         show(found)
     sys.exit(1 if found.attention else 0)
@@ -178,9 +177,9 @@ def _read(lake: "Lake", target: "Table", now: datetime, back: timedelta, problem
 
 
 def _plain(value: Any) -> Any:
-    """The picture as JSON holds it: ages in hours, times in ISO 8601."""
+    """The picture with ages in hours."""
     if isinstance(value, timedelta):
         return round(value.total_seconds() / 3600, 3)
     if isinstance(value, dict):
         return {name if name != "age" else "age_hours": _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else plain(value)
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -63,11 +63,6 @@ class Feature:
         """How far before the snapshot its inputs reach."""
         return max((read.look_back for read in self.inputs), default=timedelta(0))
 
-    @property
-    def is_of_the_market(self) -> bool:
-        """Whether it compares the pool with others, so that it changes when they do."""
-        return any(read.engine == "index" for read in self.inputs) or self.family == "smart_money"
-
     def expr(self, spec: FeaturesSpec) -> pl.Expr:
         """The formula under a spec, under the feature's name and dtype; what is not finite is null."""
         value = self.formula(Columns(), spec)

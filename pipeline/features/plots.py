@@ -1,16 +1,15 @@
 """A picture of what is missing, as PNG bytes.
 
 Belongs here: the share of nulls by feature and day. Stays out: where the picture goes.
-Figures are made without pyplot, so there is no global state, and the same input gives the same bytes.
 """
 
-import io
 from typing import Final
 
 import polars as pl
 from matplotlib.figure import Figure
 
 from pipeline.features.registry import FAMILIES, FEATURE_NAMES, features_of
+from pipeline.pictures import png
 
 DPI: Final = 80
 
@@ -44,7 +43,4 @@ def null_share_plot(shares: pl.DataFrame) -> bytes:
     axes.set_xticks(range(0, len(days), step), days[::step], fontsize=7, rotation=45, ha="right")
     axes.set_title(f"Share of nulls by feature and day, {shares['n_rows'].sum():,} snapshots", loc="left", fontsize=9)
     figure.colorbar(drawn, ax=axes, shrink=0.3, label="share null")
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)

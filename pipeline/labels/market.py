@@ -4,6 +4,8 @@ Belongs here: the windows' names and what can be known of them at `now`. Stays o
 a window (`market_index`), and single pools (`outcomes`).
 """
 
+from bisect import bisect_left
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,7 +27,7 @@ from pipeline.labels.market_index import (
 )
 from pipeline.labels.market_spec import MarketSpec
 from pipeline.labels.range_extrema import Floats
-from pipeline.tables import MARKET_LABELS, UTC
+from pipeline.tables import MARKET_LABELS, POOL_KEY, UTC
 
 _NO_SPREAD: Final = 1e-9
 """Log returns: pools that differ by less differ by their rounding."""
@@ -87,6 +89,18 @@ def label_market(
         _named(rotation, "rotation", ("into_base", "into_pools", "none"), spec.rotation_pct, now, spec),
     )  # fmt: skip
     return pl.concat([MARKET_LABELS.empty(), *named]).sort(MARKET_LABELS.key)
+
+
+def born_by(pools: pl.DataFrame) -> Callable[[datetime], str]:
+    """For any moment, a hash of what the market labels need to know of the pools born before it.
+
+    Args:
+        pools: POOLS rows in any order.
+    """
+    told = pools.select(*POOL_KEY, "created_at", "quote_token", "watched_until").sort("created_at")
+    born = told["created_at"].to_list()
+    sums = np.concatenate([[0], np.cumsum(told.hash_rows(seed=1).to_numpy(), dtype=np.uint64)])
+    return lambda moment: str(sums[bisect_left(born, moment)])
 
 
 def _hours(pools: pl.DataFrame, span: Span) -> pl.DataFrame:

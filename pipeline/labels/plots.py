@@ -1,21 +1,16 @@
 """Pictures of labels, as PNG bytes.
 
 Belongs here: shares of outcomes by day, and one pool's price with its labels. Stays out: where a picture goes.
-Figures are made without pyplot, so there is no global state, and the same input gives the same bytes.
 """
 
-import io
 from typing import Final
 
 import polars as pl
 from matplotlib.figure import Figure
 
-from pipeline.tables import OUTCOMES
+from pipeline.pictures import OUTCOME_COLOURS, png
 
 DPI: Final = 90
-_COLOURS: Final = dict(
-    zip(OUTCOMES, ("#b2182b", "#1b7837", "#5aae61", "#a6a65a", "#777777", "#e08214", "#8c510a"), strict=True)
-)
 _OTHERS: Final = {"censored": "#d9d9d9", "pending": "#f0f0f0"}
 
 
@@ -37,7 +32,7 @@ def label_share_plot(shares: pl.DataFrame, horizon_hours: int) -> bytes:
     axes = figure.subplots()
     wide = shares.pivot("end", index="day", values="share").sort("day").fill_null(0.0)
     days, below = list(range(wide.height)), [0.0] * wide.height
-    for end, colour in {**_COLOURS, **_OTHERS}.items():
+    for end, colour in {**OUTCOME_COLOURS, **_OTHERS}.items():
         if end not in wide.columns:
             continue
         heights = wide[end].to_list()
@@ -48,7 +43,7 @@ def label_share_plot(shares: pl.DataFrame, horizon_hours: int) -> bytes:
     axes.set(ylim=(0, 1), ylabel="share of decisions")
     axes.set_title(f"What became of pools within {horizon_hours} h, by day of decision", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _png(figure)
+    return png(figure)
 
 
 def sample_pool(labels: pl.LazyFrame, horizon_hours: int) -> tuple[str, str, str] | None:
@@ -74,7 +69,7 @@ def pool_plot(candles: pl.DataFrame, labels: pl.DataFrame, pool: str, horizon_ho
     priced = decided.join_asof(
         bars.select("event_time", "close"), on="event_time", strategy="backward", check_sortedness=False
     )
-    for outcome, colour in _COLOURS.items():
+    for outcome, colour in OUTCOME_COLOURS.items():
         of = priced.filter(pl.col("outcome") == outcome)
         if of.height:
             axes.scatter(of["event_time"].to_list(), of["close"].to_list(), s=10, color=colour, label=outcome, zorder=3)
@@ -82,11 +77,4 @@ def pool_plot(candles: pl.DataFrame, labels: pl.DataFrame, pool: str, horizon_ho
     axes.set(ylabel="price, quote tokens")
     axes.set_title(f"{pool[:24]}: decisions by what became of the pool in {horizon_hours} h", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)

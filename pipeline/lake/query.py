@@ -11,14 +11,12 @@ from typing import Any, Final
 import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from pipeline.errors import UsageError
-from pipeline.lake.failures import store_error
-from pipeline.lake.files import STATISTICS_BLUR, Stored
-from pipeline.lake.rows import SOURCE
+from pipeline.lake.arrow import Files, dataset
+from pipeline.lake.failures import in_words, store_error
 from pipeline.lake.store import Lake
-from pipeline.tables import TABLES, Table
+from pipeline.tables import TABLES
 
 _MAY_RUN: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 """DuckDB's parser also calls WITH, FROM, VALUES, DESCRIBE, SUMMARIZE and SHOW a SELECT."""
@@ -30,6 +28,9 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "temp_directory": "",
 }
 _CLOSED: Final = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+_ATTEMPT: Final = "run the statement"
+_STOPPED: Final = "Query interrupted"
+"""What DuckDB raises on Ctrl-C, as a RuntimeError."""
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -44,18 +45,29 @@ def query(lake: Lake, sql: str, *, limit: int | None = None) -> pl.DataFrame:
         StoreAwayError: the lake is on an object store, and that did not answer.
         StorageError: a table that the statement may read is damaged.
     """
-    with duckdb.connect(":memory:", config=_CONFIG) as connection:
+    with in_words(_ATTEMPT), duckdb.connect(":memory:", config=_CONFIG) as connection:
+        opened: list[Files] = []
         try:
             _require_reading(connection, sql)
             for name, table in _tables(lake, sql.lower()):
                 connection.register(name, table)
+                opened += [table] if isinstance(table, Files) else []
             for statement in (*_CLOSED, "BEGIN TRANSACTION READ ONLY"):
                 connection.execute(statement)
             return _fetched(connection.sql(sql).to_arrow_reader(_AT_ONCE), limit)
-        except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
-            if (told := store_error("run the statement", str(error))) is not None:
-                raise told from None
-            raise UsageError(f"could not run the statement: {_CONTROL.sub(' ', str(error)).strip()[:2000]}") from None
+        except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, RuntimeError) as error:
+            raise _told(error, [files.failure for files in opened if files.failure is not None]) from None
+
+
+def _told(error: Exception, beneath: list[BaseException]) -> BaseException:
+    """What to raise where DuckDB gave up: of a file that could not be read, and of Ctrl-C, it hands on a text."""
+    if type(error) is RuntimeError and str(error) != _STOPPED:
+        return error
+    if str(error) == _STOPPED or any(isinstance(failure, KeyboardInterrupt) for failure in beneath):
+        return KeyboardInterrupt()
+    told = store_error(_ATTEMPT, "\n".join(str(failure) for failure in (*beneath, error)))
+    words = _CONTROL.sub(" ", str(error)).strip()[:2000]
+    return told or UsageError(f"could not {_ATTEMPT}: {words}")
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -73,36 +85,7 @@ def _tables(lake: Lake, sql: str) -> Iterator[tuple[str, Any]]:
     may_be_made_up = "query" in sql  # `query` and `query_table` take a name from a computed text
     for table in TABLES.values():
         stored = lake.listing(table) if table.name in sql or may_be_made_up else None
-        yield table.name, table.empty().to_arrow() if stored is None else _dataset(stored)
-
-
-def _dataset(stored: Stored) -> pads.Dataset:
-    """The version as Arrow reads it: what a file holds is said beforehand, so that others are not opened."""
-    stored.check()
-    schema = stored.table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    parquet, (system, _) = pads.ParquetFileFormat(), stored.place.arrow("")
-    fragments = [
-        parquet.make_fragment(stored.place.arrow(file["path"])[1], system, _said(stored.table, file))
-        for file in stored.files.iter_rows(named=True)
-    ]
-    return pads.FileSystemDataset(fragments, schema, parquet, system)
-
-
-def _said(table: Table, file: dict[str, Any]) -> pads.Expression:
-    """What is true of every row of a file, as its place and the log say."""
-    said = pads.scalar(True)
-    for name in table.partition_by:
-        if name in table.schema:
-            said &= pads.field(name) == pads.scalar(pa.scalar(file[name], pa.large_string()))
-    if None not in (file["first_source"], file["last_source"]):
-        said &= _between(SOURCE, file["first_source"], file["last_source"])
-    if table.time is not None and None not in (file["first"], file["last"]):
-        said &= _between(table.time, file["first"], file["last"] + STATISTICS_BLUR)
-    return said
-
-
-def _between(name: str, low: Any, high: Any) -> pads.Expression:
-    return (pads.field(name) >= pads.scalar(low)) & (pads.field(name) <= pads.scalar(high))
+        yield table.name, table.empty().to_arrow() if stored is None else dataset(stored)
 
 
 def _fetched(batches: pa.RecordBatchReader, limit: int | None) -> pl.DataFrame:

@@ -5,7 +5,7 @@ Belongs here: baselines fitted on training rows alone, behind the same `predict_
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,6 @@ from pipeline.errors import InputError
 from pipeline.models.learner import Classes, Floats, Predictor
 from pipeline.models.spec import TrainingSpec
 from pipeline.tables import OUTCOMES
-
-BASELINES: Final = ("class_prior", "majority", "one_feature_rule")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def one_feature_rule(
 def fit_baselines(
     frame: pl.DataFrame, feature_names: Sequence[str], y: Classes, weight: Floats, spec: TrainingSpec
 ) -> dict[str, Predictor]:
-    """Every baseline by name, in the order of `BASELINES`, fitted on the rows given."""
+    """Every baseline by name, in the order of `spec.BASELINES`, fitted on the rows given."""
     return {
         "class_prior": class_prior(y, weight),
         "majority": majority(y, weight, epsilon=spec.probability_epsilon),

@@ -22,6 +22,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-untyped]  # scipy ships no types
 from scipy.special import expit, softmax  # type: ignore[import-untyped]
 
+from pipeline.models.by_pool import pool_means, pool_weights
 from pipeline.models.learner import Classes, Floats
 from pipeline.models.learners.states import State, keys, number, packed, unpacked, whole
 from pipeline.models.metrics import row_log_loss
@@ -99,10 +100,10 @@ def calibrate(p: Floats, y: Classes, pool: Classes, seed: int) -> Calibrated:
     Args:
         p: (n, 7) out-of-fold probabilities. y: (n,) outcomes. pool: (n,) any number per pool.
     """
-    _, at, sizes = np.unique(pool, return_inverse=True, return_counts=True)
-    weight = 1.0 / sizes[at]
-    part = np.random.default_rng(seed).permutation(len(sizes))[at] % _N_PARTS
-    by_pool = {how: _per_pool(_cross_fitted(fit, p, y, weight, pool, part), y, at) for how, fit in _FITS.items()}
+    weight, at = pool_weights(pool), np.unique(pool, return_inverse=True)[1]
+    part = np.random.default_rng(seed).permutation(int(at.max()) + 1)[at] % _N_PARTS
+    told = {how: _cross_fitted(fit, p, y, weight, pool, part) for how, fit in _FITS.items()}
+    by_pool = {how: pool_means(row_log_loss(y, said), pool) for how, said in told.items()}
     best = min(by_pool, key=lambda how: float(by_pool[how].mean()))
     chosen = next(how for how in _FITS if not is_worse(by_pool[how], by_pool[best]))
     calibrator = _FITS[chosen](p, y, weight, pool)
@@ -211,11 +212,6 @@ def _cross_fitted(fit: _Fit, p: Floats, y: Classes, weight: Floats, pool: Classe
             others = ~own if not own.all() else own
             made[own] = fit(p[others], y[others], weight[others], pool[others])(p[own])
     return made
-
-
-def _per_pool(p: Floats, y: Classes, at: Classes) -> Floats:
-    """(n_pools,) mean log loss of each pool's rows."""
-    return np.asarray(np.bincount(at, weights=row_log_loss(y, p)) / np.bincount(at))
 
 
 def _mean_loss(p: Floats, y: Classes, weight: Floats) -> float:

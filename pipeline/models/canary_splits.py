@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.models.canary_report import CanaryResult, counted
-from pipeline.models.splits import Split, last_block, walk_forward
+from pipeline.models.splits import Split, folds_before, last_block
 from pipeline.models.training_set import TrainingSet
 
 _GROUPS: Final = {"pool": ("network", "pool"), "base token": ("network", "base_token")}
@@ -27,8 +27,7 @@ def training_splits(training_set: TrainingSet) -> list[Split]:
     spec, frame = training_set.spec, training_set.frame
     embargo = timedelta(hours=spec.embargo_hours)
     block = last_block(frame, share=spec.last_block_share, embargo=embargo)
-    inner = walk_forward(frame[block.train], n_folds=spec.n_folds, embargo=embargo)
-    return [block, *(Split(s.name, block.train[s.train], block.train[s.test], s.start, s.end) for s in inner)]
+    return [block, *folds_before(frame, block, n_folds=spec.n_folds, embargo=embargo)]
 
 
 def check_splits(training_set: TrainingSet, splits: Sequence[Split]) -> CanaryResult:

@@ -18,13 +18,15 @@ from typing import Any, Final, cast
 import numpy as np
 import polars as pl
 
+from pipeline.models.by_pool import pool_means, pool_weights
 from pipeline.models.calibration import is_worse
 from pipeline.models.combination import Combination, alone, equal, fit_stack, fit_vote
 from pipeline.models.fits import HERE_ALONE, Bench, Makers, Setting
 from pipeline.models.learner import Classes, Floats
+from pipeline.models.metrics import row_log_loss
 from pipeline.models.spec import KINDS, CompetitionSpec, Kind, Learner
 from pipeline.models.splits import Split
-from pipeline.models.tuning import Told, Trial, pool_losses, tune
+from pipeline.models.tuning import Told, Trial, tune
 
 type _Mix = Callable[[Sequence[Floats], Classes, Floats], Combination]
 
@@ -59,7 +61,7 @@ def compete(
     tuned, trials = tune(spec.learners, bench, folds, spec, told, makers)
     each = {learner: one.said for learner, one in tuned.items()}
     said = {kind: walked(kind, each, bench, folds) for kind in KINDS if _competes(kind, spec, folds)}
-    chosen = _chosen(said, bench, folds)
+    chosen = chosen_kind(said, bench, folds)
     members = members_of(chosen, spec)
     return Choice(
         kind=chosen,
@@ -90,7 +92,7 @@ def walked(
             continue
         rows = np.concatenate([before.test[own] for before, own in zip(folds, known, strict=False)])
         given = [np.concatenate([p[own] for p, own in zip(said, known, strict=False)]) for said in each.values()]
-        mix = _ENSEMBLES[kind](given, bench.y[rows], _by_pool(bench, rows))
+        mix = _ENSEMBLES[kind](given, bench.y[rows], pool_weights(bench.pool[rows]))
         found.append(mix([said[k] for said in each.values()]))
     return found
 
@@ -102,7 +104,7 @@ def combined(kind: Kind, each: Sequence[Sequence[Floats]], bench: Bench, folds: 
     rows = np.concatenate([fold.test for fold in folds])
     if not len(rows):
         return equal(len(each))
-    return _ENSEMBLES[kind]([np.concatenate(said) for said in each], bench.y[rows], _by_pool(bench, rows))
+    return _ENSEMBLES[kind]([np.concatenate(said) for said in each], bench.y[rows], pool_weights(bench.pool[rows]))
 
 
 def trial_table(trials: Sequence[Trial]) -> pl.DataFrame:
@@ -121,8 +123,8 @@ def _competes(kind: Kind, spec: CompetitionSpec, folds: Sequence[Split]) -> bool
     return kind in spec.learners
 
 
-def _chosen(said: Mapping[Kind, Sequence[Floats | None]], bench: Bench, folds: Sequence[Split]) -> Kind:
-    """The kind by the rule at the module's head; kinds come simplest first."""
+def chosen_kind(said: Mapping[Kind, Sequence[Floats | None]], bench: Bench, folds: Sequence[Split]) -> Kind:
+    """The kind by the rule at the module's head; kinds come simplest first. `said` as in `Choice`, of each kind."""
     learners = [kind for kind in said if kind not in _ENSEMBLES]
     best = _simplest_of_the_best({kind: _losses(said[kind], bench, folds) for kind in learners})
     spoken = [k for k in range(len(folds)) if all(said[kind][k] is not None for kind in said)]
@@ -142,7 +144,7 @@ def _losses(said: Sequence[Floats | None], bench: Bench, folds: Sequence[Split])
     """(n_pools,) log loss over folds on which a kind speaks."""
     rows = np.concatenate([fold.test for fold in folds])
     p = np.concatenate([p for p in said if p is not None])
-    return pool_losses(p, bench.y[rows], bench.pool[rows])
+    return pool_means(row_log_loss(bench.y[rows], p), bench.pool[rows])
 
 
 def _standings(
@@ -152,12 +154,6 @@ def _standings(
     for kind, found in said.items():
         for p, fold in zip(found, folds, strict=True):
             if p is not None:
-                losses = pool_losses(p, bench.y[fold.test], bench.pool[fold.test])
+                losses = pool_means(row_log_loss(bench.y[fold.test], p), bench.pool[fold.test])
                 rows.append((kind, fold.name, float(losses.mean()), len(losses), len(fold.test), kind == chosen))
     return pl.DataFrame(rows, ["kind", "fold", "log_loss", "n_pools", "n_rows", "is_chosen"], orient="row")
-
-
-def _by_pool(bench: Bench, rows: Any) -> Floats:
-    """(n_rows,) weights under which each pool counts once."""
-    _, at, sizes = np.unique(bench.pool[rows], return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / sizes[at])

@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.models.by_pool import pool_means, pool_weights
 from pipeline.models.learner import Classes, Floats
 from pipeline.models.splits import Mask
 from pipeline.tables import OUTCOMES
@@ -75,7 +76,7 @@ def certify(score: Floats, y: Classes, pool: Classes, max_rate: float) -> Certif
         score: (n,) signal scores. y: (n,) outcomes. pool: (n,) any number per pool.
     """
     negative = ~is_rising(y)
-    n_pools, weight = _weights(pool[negative])
+    weight, n_pools = pool_weights(pool[negative]), len(np.unique(pool[negative]))
     least = int(np.ceil(1 / max_rate - 1e-9)) - 1
     if n_pools < least:
         words = (
@@ -120,7 +121,7 @@ def later_pools(score: Floats, y: Classes, pool: Classes, born: Classes, max_rat
         return None
     said = score[is_later] > earlier.threshold
     negative = ~is_rising(y[is_later])
-    losses = _losses(said[negative], pool[is_later][negative])
+    losses = pool_means(said[negative].astype(np.float64), pool[is_later][negative])
     coverage = float(said.mean()) if len(said) else None
     if not len(losses):
         return Realised(0, None, None, None, coverage)
@@ -129,15 +130,3 @@ def later_pools(score: Floats, y: Classes, pool: Classes, born: Classes, max_rat
     )
     low, high = np.quantile(counts @ losses / len(losses), [0.025, 0.975])
     return Realised(len(losses), float(losses.mean()), float(low), float(high), coverage)
-
-
-def _weights(pool: Classes) -> tuple[int, Floats]:
-    """How many pools there are, and one over each row's number of rows in its pool."""
-    _, at, sizes = np.unique(pool, return_inverse=True, return_counts=True)
-    return len(sizes), np.asarray(1.0 / sizes[at]) if len(sizes) else np.zeros(0)
-
-
-def _losses(said: Mask, pool: Classes) -> Floats:
-    """(n_pools,) the share of each pool's rows that were called a signal."""
-    _, at, sizes = np.unique(pool, return_inverse=True, return_counts=True)
-    return np.bincount(at, weights=said.astype(np.float64), minlength=len(sizes)) / sizes

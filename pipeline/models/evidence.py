@@ -1,6 +1,6 @@
 """What a reader of a trained model looks at: pictures, figures by slice, and what more data would bring.
 
-Belongs here: which pictures and tables a training comes with. Stays out: how they are drawn (`plots`, `pictures`) and
+Belongs here: which pictures and tables a training comes with. Stays out: how they are drawn (`pictures`) and
 computed (`curves`, `slices`, `learning_curve`).
 """
 
@@ -18,10 +18,10 @@ from pipeline.models.learner import Floats
 from pipeline.models.learning_curve import learning_curve
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.outcome_model import OutcomeModel
+from pipeline.models.pictures.calibration import calibration_plot, confusion_plot
 from pipeline.models.pictures.curves import curves_plot
-from pipeline.models.pictures.importance import shap_plot
+from pipeline.models.pictures.importance import importance_plot, shap_plot
 from pipeline.models.pictures.lines import error_by_age_plot, learning_curve_plot
-from pipeline.models.plots import calibration_plot, confusion_plot, importance_plot
 from pipeline.models.shap_values import sampled_shap, shap_importance
 from pipeline.models.slices import slices, with_tier
 from pipeline.models.spec import TrainingSpec
@@ -60,7 +60,7 @@ def pictures(
         "calibration": calibration_plot(y, said, n_bins=spec.n_calibration_bins),
         "confusion": confusion_plot(y, said),
         "importance": importance_plot(importance),
-        "shap": shap_plot(shap, unit="probability"),
+        "shap": shap_plot(shap),
         "roc": curves_plot("roc", y, said, at, rules_of(spec)),
         "precision_recall": curves_plot("pr", y, said, at, rules_of(spec)),
         "error_by_age": error_by_age_plot(by_age),

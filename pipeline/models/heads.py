@@ -26,7 +26,7 @@ from pipeline.models.fits import HERE_ALONE, Bench, Fit, Makers
 from pipeline.models.head import Head
 from pipeline.models.learner import Floats, Matrix, matrix
 from pipeline.models.spec import TrainingSpec
-from pipeline.models.splits import Split, block_since, last_block, walk_forward
+from pipeline.models.splits import Split, block_since, folds_before, last_block
 from pipeline.models.training_set import TrainingSet, pool_numbers
 from pipeline.models.tuning import Told
 from pipeline.workers import Workers
@@ -85,8 +85,7 @@ def lay_out(training_set: TrainingSet, spec: TrainingSpec, start: datetime | Non
         block = last_block(frame, share=spec.last_block_share, embargo=embargo)
     else:
         block = block_since(frame, start, embargo=embargo)
-    inner = walk_forward(frame[block.train], n_folds=spec.n_folds, embargo=embargo)
-    folds = [Split(f.name, block.train[f.train], block.train[f.test], f.start, f.end) for f in inner]
+    folds = folds_before(frame, block, n_folds=spec.n_folds, embargo=embargo)
     x = matrix(frame, training_set.feature_names)
     bench = Bench(x, training_set.y, training_set.weight, pool_numbers(frame), spec.seed)
     return Laid(training_set, bench, block, folds)

@@ -1,7 +1,7 @@
 """Which features a model knows things from.
 
 Belongs here: shares told by the fitted members, and the rise of the loss when a feature is shuffled. Stays out: how
-they are drawn (`plots`).
+they are drawn (`pictures`).
 """
 
 from collections.abc import Sequence

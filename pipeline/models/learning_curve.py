@@ -12,6 +12,7 @@ import polars as pl
 from pipeline.errors import InputError
 from pipeline.models.intervals import FigureRules, drawn_units, draws_of, interval
 from pipeline.models.metrics import Floats, Ints
+from pipeline.models.splits import Rows
 
 SHARES: Final = (0.1, 0.2, 0.4, 0.7, 1.0)
 CURVE: Final = pl.Schema(
@@ -25,7 +26,6 @@ CURVE: Final = pl.Schema(
 )
 """One size: pools and rows learned from, mean loss on the test rows (nats), its interval over test pools."""
 
-type Rows = np.ndarray[Any, np.dtype[np.int64]]
 type FitAndScore = Callable[[Rows], Floats]
 """Positions of training rows -> the loss of each test row, always the same ones in the same order."""
 

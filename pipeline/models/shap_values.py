@@ -1,10 +1,9 @@
 """Shapley values: how much each feature moved each prediction.
 
-Belongs here: exact values of trees, sampled values of anything else, and what they say of a feature over many rows.
-Stays out: drawing, and importance by gain or by shuffling.
+Belongs here: values sampled of any model, and what they say of a feature over many rows. Stays out: drawing, and
+importance by gain or by shuffling.
 
-Values are additive: base + the values of all features = the model's output. Of trees the output is the margin (log-odds
-up to a constant) of each class; of anything else, what the function given puts out.
+Values are additive: base + the values of all features = what the function given puts out.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ type Predict = Callable[[Any], Floats]
 
 @dataclass(frozen=True)
 class Contributions:
-    """`values` (rows, K, features), `base` (rows, K), and the standard error of `values`; of exact ones it is 0."""
+    """`values` (rows, K, features), `base` (rows, K), and the standard error of `values`."""
 
     values: Floats = field(repr=False)
     base: Floats = field(repr=False)
@@ -33,28 +32,6 @@ class Contributions:
     def output(self) -> Floats:
         """(rows, K): what the values add up to."""
         return np.asarray(self.base + self.values.sum(axis=2))
-
-
-def tree_shap(booster: Any, x: Any, feature_names: Sequence[str]) -> Contributions:
-    """Exact Shapley values of a boosted ensemble of trees (TreeSHAP, Lundberg et al. 2020), from its own library.
-
-    Args:
-        booster: an XGBoost or LightGBM booster. x: (rows, features), NaN where missing.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    library = type(booster).__module__.partition(".")[0]
-    if library == "xgboost":
-        import xgboost as xgb  # noqa: PLC0415  whoever has such a booster has imported it
-
-        raw = booster.predict(xgb.DMatrix(x, feature_names=list(feature_names)), pred_contribs=True, strict_shape=True)
-    elif library == "lightgbm":
-        raw = booster.predict(x, pred_contrib=True)
-    else:
-        raise UsageError(f"exact Shapley values need a booster of XGBoost or LightGBM, found {type(booster)!r}: sample")
-    told = np.asarray(raw, np.float64).reshape(len(x), -1, len(feature_names) + 1)
-    return Contributions(told[..., :-1], told[..., -1], np.zeros_like(told[..., :-1]))
 
 
 def sampled_shap(predict: Predict, x: Any, background: Any, *, n_permutations: int, seed: int) -> Contributions:
@@ -97,7 +74,7 @@ def shap_importance(
 
     Under the outcome `all` stands the sum over classes. `standard_error` is that of the mean over pools (of rows, where
     no pools are given): what other pools would change. `sampling_error` is what a row's sampled values are off by; a
-    feature whose `shap` is no more than that cannot be told from one that does nothing. Of exact values it is 0.
+    feature whose `shap` is no more than that cannot be told from one that does nothing.
 
     Raises:
         InputError: names and values do not fit together.

@@ -7,7 +7,7 @@ row's label must be over before that moment, and neither its pool nor its base t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
+from pipeline.models.spec import LAST_BLOCK
 
 type Rows = np.ndarray[Any, np.dtype[np.int64]]
 type Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -34,7 +35,7 @@ class Split:
     end: datetime
 
 
-def last_block(frame: pl.DataFrame, *, share: float, embargo: timedelta, name: str = "last_block") -> Split:
+def last_block(frame: pl.DataFrame, *, share: float, embargo: timedelta) -> Split:
     """The newest `share` of the pools by birth as test, everything purged before them as training.
 
     Args:
@@ -45,16 +46,16 @@ def last_block(frame: pl.DataFrame, *, share: float, embargo: timedelta, name: s
     """
     births = _births(frame)
     edge = births[min(int(np.ceil(len(births) * (1 - share))), len(births) - 1)]
-    return _split(frame, name, edge, None, embargo)
+    return _split(frame, LAST_BLOCK, edge, None, embargo)
 
 
-def block_since(frame: pl.DataFrame, start: datetime, *, embargo: timedelta, name: str = "last_block") -> Split:
+def block_since(frame: pl.DataFrame, start: datetime, *, embargo: timedelta) -> Split:
     """The pools born at or after a moment as test, everything purged before them as training.
 
     Raises:
         InputError: one side would be empty.
     """
-    return _split(frame, name, start, None, embargo)
+    return _split(frame, LAST_BLOCK, start, None, embargo)
 
 
 def walk_forward(frame: pl.DataFrame, *, n_folds: int, embargo: timedelta) -> list[Split]:
@@ -79,6 +80,12 @@ def walk_forward(frame: pl.DataFrame, *, n_folds: int, embargo: timedelta) -> li
         if folds or k == n_folds - 1 or _is_trainable(frame, start, edges[k + 1], embargo):
             folds.append(_split(frame, f"fold_{k + 1}", start, edges[k + 1], embargo))
     return folds
+
+
+def folds_before(frame: pl.DataFrame, block: Split, *, n_folds: int, embargo: timedelta) -> list[Split]:
+    """Walk-forward folds inside what trains for a block, numbered by the frame's rows; errors as of `walk_forward`."""
+    inner = walk_forward(frame[block.train], n_folds=n_folds, embargo=embargo)
+    return [replace(fold, train=block.train[fold.train], test=block.train[fold.test]) for fold in inner]
 
 
 def purge(

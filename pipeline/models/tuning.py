@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.models.by_pool import pool_means
 from pipeline.models.fits import Bench, Makers, Setting
-from pipeline.models.learner import Classes, Floats
+from pipeline.models.learner import Floats
 from pipeline.models.members import LEARNERS
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.spec import CompetitionSpec, Learner
@@ -44,12 +45,6 @@ class Tuned:
     said: Sequence[Floats] = field(repr=False)
 
 
-def pool_losses(p: Floats, y: Classes, pool: Classes) -> Floats:
-    """(n_pools,) mean log loss of each pool's rows, in the order of the pools' numbers."""
-    _, at = np.unique(pool, return_inverse=True)
-    return np.asarray(np.bincount(at, weights=row_log_loss(y, p)) / np.bincount(at))
-
-
 def tune(
     learners: Sequence[Learner], bench: Bench, folds: Sequence[Split], spec: CompetitionSpec, told: Told,
     makers: Makers,
@@ -67,7 +62,7 @@ def tune(
         asked = {learner: search.ask() for learner, search in searches.items()}
         said = makers.said_by_all(bench, asked, folds)
         for learner, setting in asked.items():
-            losses = pool_losses(np.concatenate(said[learner]), bench.y[tested], bench.pool[tested])
+            losses = pool_means(row_log_loss(bench.y[tested], np.concatenate(said[learner])), bench.pool[tested])
             searches[learner].tell(setting, said[learner], float(losses.mean()))
     tuned = {learner: search.tuned() for learner, search in searches.items()}
     return tuned, [trial for search in searches.values() for trial in search.trials]

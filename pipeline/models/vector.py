@@ -10,7 +10,6 @@ unit, hold for heavy tails, and keep the order. Beyond the training range a valu
 stays null, and a feature that no training row had is null for all.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -54,11 +53,6 @@ class VectorRules:
     def names(self) -> tuple[str, ...]:
         """The vector's columns."""
         return tuple(rule.name for rule in self.features)
-
-    @property
-    def rules_id(self) -> str:
-        """SHA-256 of the rules: two vectors may be compared if it is the same."""
-        return hashlib.sha256(self.as_json().encode()).hexdigest()
 
     def as_json(self) -> str:
         """The rules as JSON, every number to the last bit.

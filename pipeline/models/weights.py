@@ -6,9 +6,7 @@ Belongs here: weights that come from overlap. Stays out: class weights, which wo
 import polars as pl
 
 
-def average_uniqueness(
-    frame: pl.DataFrame, *, group: tuple[str, ...] = ("network", "pool"), start: str = "event_time", end: str
-) -> pl.Series:
+def average_uniqueness(frame: pl.DataFrame, *, end: str) -> pl.Series:
     """Mean over a label's life of 1 / (labels of its pool that are alive then), in (0, 1].
 
     Lopez de Prado, Advances in Financial Machine Learning (2018), ch. 4, with time taken as continuous instead of
@@ -16,7 +14,7 @@ def average_uniqueness(
     1/count is a cumulative sum over those stretches, and a label's share is a difference of two of its values.
 
     Args:
-        frame: one row a label; `start` and `end` are UTC times with `start` < `end`.
+        frame: one row a label: `network`, `pool`, `event_time`, and the column `end` of later UTC times.
 
     Returns:
         `weight` (f64), in the order of `frame`'s rows.
@@ -28,7 +26,7 @@ def average_uniqueness(
     >>> average_uniqueness(rows, end="end").to_list()
     [0.75, 0.75]
     """
-    keys = list(group)
+    keys, start = ["network", "pool"], "event_time"
     edges = pl.concat(
         [
             frame.select(*keys, pl.col(start).alias("edge"), pl.lit(1, pl.Int64).alias("step")),

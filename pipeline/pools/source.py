@@ -46,18 +46,6 @@ class Asked:
     n_calls: int
     error: PoolcastError | None
 
-    def usable(self) -> Answer:
-        """The answer.
-
-        Raises:
-            SourceError: there is none this time.
-            RefusedError: there will be none.
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.answer is not None  # noqa: S101
-        return self.answer
-
 
 class Source:
     """One API, asked by any number of threads; a context manager.

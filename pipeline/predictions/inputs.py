@@ -1,4 +1,4 @@
-"""What a model was fed, as one text: written beside each prediction, and read back.
+"""What a model was fed, as one text, written beside each prediction.
 
 Belongs here: the text. A JSON object by feature's name, in the order in which the model takes them; numbers as the
 shortest text that gives them back to the last bit, null where one was missing. Stays out: what is made of them.
@@ -7,8 +7,6 @@ shortest text that gives them back to the last bit, null where one was missing. 
 from collections.abc import Sequence
 
 import polars as pl
-
-from pipeline.tables import FEATURES
 
 
 def as_inputs(feature_names: Sequence[str]) -> pl.Expr:
@@ -19,15 +17,3 @@ def as_inputs(feature_names: Sequence[str]) -> pl.Expr:
     ['{"b":true,"a":0.1}', '{"b":false,"a":null}']
     """
     return pl.struct(list(feature_names)).struct.json_encode().alias("inputs")
-
-
-def read_inputs(predictions: pl.DataFrame, feature_names: Sequence[str]) -> pl.DataFrame:
-    """The rows with `inputs` taken apart into one column a feature; null where the text does not name it, or is gone.
-
-    Args:
-        predictions: rows of `tables.PREDICTIONS`.
-        feature_names: columns of `tables.FEATURES`.
-    """
-    told = pl.Struct({name: FEATURES.schema[name] for name in feature_names})
-    clear = predictions.drop([name for name in feature_names if name in predictions.columns])
-    return clear.with_columns(pl.col("inputs").str.json_decode(told)).unnest("inputs")

@@ -1,13 +1,11 @@
-"""Pictures of how good predictions were, as PNG bytes.
+"""Pictures of how good predictions were, as PNG bytes."""
 
-Figures are made without pyplot, so there is no global state, and the same input gives the same bytes.
-"""
-
-import io
 from typing import Final
 
 import polars as pl
 from matplotlib.figure import Figure
+
+from pipeline.pictures import png
 
 DPI: Final = 90
 _SHOWN: Final = (("log_loss", "log loss, nats"), ("accuracy", "accuracy"), ("rug_lift", "lift for RUG"))
@@ -35,7 +33,4 @@ def performance_plot(reports: pl.DataFrame) -> bytes:
     panels[0].set_title("What was said, by day of decision; every tier", loc="left", fontsize=10)
     panels[0].legend(frameon=False, fontsize=7)
     figure.autofmt_xdate()
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)

@@ -1,18 +1,15 @@
 """The picture of a verdict: wealth against the bound that it must reach, as PNG bytes.
 
-Stays out: what is drawn (`sequential`), where a picture goes. The figure is made without pyplot, so there is no global
-state, and the same verdict gives the same bytes.
+Stays out: what is drawn (`sequential`), where a picture goes.
 """
 
-import io
 from typing import Any, Final, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from pipeline.pictures import canvas, png
 from pipeline.promotion.sequential import SequentialVerdict
 
-DPI: Final = 110
 _BETTER, _WORSE, _MUTED = "#1b7837", "#b2182b", "#777777"
 _FLOOR: Final = 1e-4
 """A wealth below this is drawn here: how hopeless a bet is tells nothing more."""
@@ -28,9 +25,7 @@ def wealth_plot(verdict: SequentialVerdict, title: str, *, over: Literal["pools"
         title: one line; text of a chain is drawn as it is, never read as markup.
         over: what lies below: the number of pools, or the moments at which they matured.
     """
-    figure = Figure(figsize=(8.5, 4.5), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, axes = canvas(8.5, 4.5)
     kept = np.unique(np.linspace(0, verdict.n_pools - 1, min(verdict.n_pools, _POINTS)).astype(int))
     path = verdict.path[kept]
     x = path["matured_at"].to_list() if over == "time" else (kept + 1).tolist()
@@ -50,7 +45,7 @@ def wealth_plot(verdict: SequentialVerdict, title: str, *, over: Literal["pools"
     axes.legend(frameon=False, fontsize=8, loc="lower left")
     if over == "time":
         figure.autofmt_xdate()
-    return _png(figure)
+    return png(figure)
 
 
 def _annotate(axes: Any, verdict: SequentialVerdict, x: list[Any]) -> None:
@@ -68,10 +63,3 @@ def _annotate(axes: Any, verdict: SequentialVerdict, x: list[Any]) -> None:
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     place: dict[str, Any] = {"xytext": (-6, 9), "textcoords": "offset points", "ha": "right"}
     axes.annotate(told, (x[-1], height), **place, fontsize=10, color=colour, fontweight="bold", bbox=box)
-
-
-def _png(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    # The default metadata names the library's version; without it the bytes depend on the picture alone.
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()

@@ -3,6 +3,7 @@
 Belongs here: the recursion from one snapshot to the next. Stays out: what a snapshot says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,15 @@ def interval_of(reserve_usd: Reals, is_newborn: Flags, spec: SnapshotsSpec) -> I
     bounds = [(reserve_usd > t.reserve_usd) if t.is_exclusive else (reserve_usd >= t.reserve_usd) for t in spec.tiers]
     minutes = [t.interval_minutes for t in spec.tiers]
     return np.select([is_newborn, *bounds], [spec.grid_minutes, *minutes], spec.idle_minutes).astype(np.int64)
+
+
+def interval_when_grown(spec: SnapshotsSpec) -> Callable[[Reals], Ints]:
+    """The same for pools that are no longer newborn, by their reserves alone.
+
+    >>> interval_when_grown(SnapshotsSpec())(np.array([2e5, 5.0])).tolist()
+    [5, 240]
+    """
+    return lambda reserve_usd: interval_of(reserve_usd, np.zeros(len(reserve_usd), dtype=bool), spec)
 
 
 def _beats(lives: Lives, history: History, start: int, beat: int) -> tuple[Ints, Ints, Ints]:

@@ -82,7 +82,7 @@ def test_the_json_holds_every_finding_and_infinity_in_words(made: Provider) -> N
     assert (told["worst"], told["n_instruments"], told["n_files"]) == ("info", 3, 21)
     (step,) = (row for row in told["problems"] if row["problem"] == "large_step")
     assert (step["instrument"], step["field"], step["value"], step["n"]) == (A, "volume", None, 1)
-    assert step["time"] == "2021-03-02 07:00:00+00:00"
+    assert step["time"] == "2021-03-02T07:00:00+00:00"
     assert step["found"].endswith("the largest inf")
     assert sum(row["findings"] for row in told["counts"]) == len(told["problems"]) == 4
 
@@ -166,13 +166,13 @@ def test_describe_counts_what_there_is(made: Provider) -> None:
     (one,) = told["freqs"]
     assert (told["export_id"], told["lists"]) == (None, {"all": 3})
     assert (one["freq"], one["n_instruments"], one["n_files"], one["n_times"]) == ("60min", 3, 21, 100)
-    assert (one["calendar_first"], one["calendar_last"]) == ("2021-03-01 00:00:00+00:00", "2021-03-05 03:00:00+00:00")
+    assert (one["calendar_first"], one["calendar_last"]) == ("2021-03-01T00:00:00+00:00", "2021-03-05T03:00:00+00:00")
     assert one["n_bytes"] == sum(path.stat().st_size for path in made.root.rglob("*.bin"))
     n_places = 100 + 60 + 60
     assert (one["n_bars"], one["gap_share"]) == (n_places - 9, pytest.approx(9 / n_places))
     shares = dict.fromkeys(sorted(FIELDS), pytest.approx(9 / n_places))
     assert one["missing_shares"] == shares | {"factor": pytest.approx(8 / n_places)}
-    assert one["first_range"] == [A, "2021-03-01 00:00:00+00:00", "2021-03-05 03:00:00+00:00"]
+    assert one["first_range"] == [A, "2021-03-01T00:00:00+00:00", "2021-03-05T03:00:00+00:00"]
     assert one["last_range"][0] == C
     screen = run("describe", "--qlib-dir", made.root).stdout
     assert "missing volume" in screen

@@ -30,6 +30,11 @@ def computed(features: Iterable[Feature], market: Market, span: Span = SPAN) -> 
     return compute_columns(market.sources(), span, SPEC, features)
 
 
+def is_of_the_market(one: Feature) -> bool:
+    """Whether it compares the pool with others, so that it changes when they do."""
+    return any(read.engine == "index" for read in one.inputs) or one.family == "smart_money"
+
+
 def _same(features: Iterable[Feature], found: pl.DataFrame, expected: pl.DataFrame, what: str) -> None:
     assert found.select(POOL_TIME_KEY).equals(expected.select(POOL_TIME_KEY)), f"other rows when {what}"
     for one in features:
@@ -140,7 +145,7 @@ def check_shuffled(features: list[Feature], market: Market) -> None:
 
 
 def check_other_pools_removed(features: list[Feature], market: Market) -> None:
-    own = [one for one in features if not one.is_of_the_market]
+    own = [one for one in features if not is_of_the_market(one)]
     whole = computed(own, market)
     for pool in market.snapshots["pool"].unique().sort().head(3):
         alone = market.each(lambda n, f, p=pool: f if n == "tokens" else f.filter(pl.col("pool") == p))
@@ -224,7 +229,7 @@ def check_one_row_pools(features: list[Feature], market: Market) -> None:
 
 def check_online_says_the_same(features: list[Feature], market: Market) -> None:
     """One pool at a time, event by event in the order learned, gives what history gives."""
-    own = [one for one in features if not one.is_of_the_market]
+    own = [one for one in features if not is_of_the_market(one)]
     whole = computed(own, market)
     for pool in market.pools["pool"]:
         state = start(SPEC, own)

@@ -21,6 +21,7 @@ from correlated_market import (
     rebuilt,
     table,
 )
+from feature_battery import is_of_the_market
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -236,7 +237,7 @@ def test_the_example_gives_what_it_says_in_both_ways(name: str) -> None:
 
 def test_the_family_defines_every_column_of_its_table_and_says_that_others_matter() -> None:
     assert {column.name for column in FAMILY_COLUMNS["correlation"]} == set(FEATURES)
-    assert all(one.is_of_the_market for one in FEATURES.values())
+    assert all(is_of_the_market(one) for one in FEATURES.values())
 
 
 def test_pools_of_other_networks_change_nothing() -> None:

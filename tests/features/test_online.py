@@ -2,6 +2,7 @@
 
 import pytest
 from battery_market import HEAD, SPAN, START, rows_of
+from feature_battery import is_of_the_market
 
 from pipeline.calendars import MINUTE
 from pipeline.errors import UsageError
@@ -54,7 +55,7 @@ def test_what_is_learned_before_the_decision_or_at_it_is_taken():
 
 @pytest.mark.parametrize("value", [1e200, 1e308, 5e-324, 0.0])
 def test_huge_and_tiny_reserves_say_online_what_history_says(value):
-    own = [one for one in features_of("core", "trends", "market") if not one.is_of_the_market]
+    own = [one for one in features_of("core", "trends", "market") if not is_of_the_market(one)]
     moments = [event("snapshots", 5 * i, reserve_usd=value / (1 + i % 2), created_at=START) for i in range(4)]
     state = start(SPEC, own)
     said = [update(state, one) for one in moments]

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -15,7 +14,7 @@ from pipeline.pools.candles import candles
 from pipeline.pools.recording import open_recording, read_recording
 from pipeline.pools.spec import PoolsSpec
 from pipeline.snapshots.recorded import take_snapshots
-from pipeline.snapshots.schedule import interval_of
+from pipeline.snapshots.schedule import interval_when_grown
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import LABELS, POOL_TIME_KEY
 
@@ -46,7 +45,7 @@ def test_every_decision_and_horizon_ends_in_exactly_one_of_labelled_censored_and
     taken, bars, pools, stills, end = frames
     now = moment or end
     decisions = taken.filter(pl.col("event_time") <= now)
-    asked = Observed(taken, lambda usd: interval_of(usd, np.zeros(len(usd), bool), SAMPLER))
+    asked = Observed(taken, interval_when_grown(SAMPLER))
     labels = label_outcomes(decisions, bars, pools, stills, now, SPEC, asked)
     assert labels.height == decisions.height * len(SPEC.horizons_hours) > 300_000
     assert labels.select(LABELS.key).is_duplicated().sum() == 0

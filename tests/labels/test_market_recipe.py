@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from assets.labels import MARKET, MARKET_INPUTS, born_by, market_recipe
+from assets.labels import MARKET, MARKET_INPUTS, market_recipe
 from pipeline.calendars import HOUR
+from pipeline.labels.market import born_by
 from pipeline.tables import POOLS
 from tests.builders import valid_frame
 

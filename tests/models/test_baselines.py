@@ -3,7 +3,8 @@ import polars as pl
 import pytest
 from model_rows import NAMES, SPEC, training_set
 
-from pipeline.models.baselines import BASELINES, fit_baselines, majority, one_feature_rule
+from pipeline.models.baselines import fit_baselines, majority, one_feature_rule
+from pipeline.models.spec import BASELINES
 from pipeline.tables import OUTCOMES
 
 

@@ -112,3 +112,16 @@ def test_a_calibrator_read_back_from_plain_json_says_the_same(how):
     for wrong in wrongs:
         with pytest.raises((ValueError, KeyError, TypeError)):
             load_calibrator({**state, **wrong})
+
+
+def test_a_pool_counts_once_however_many_rows_it_has():
+    p, y, pool = said(150, 2.5)
+    often = np.r_[np.arange(len(y)), np.tile(np.flatnonzero(pool < 20), 15)]
+    once, more = calibrate(p, y, pool, seed=1), calibrate(p[often], y[often], pool[often], seed=1)
+    assert more.losses == pytest.approx(once.losses, rel=1e-6)
+    np.testing.assert_allclose(more.calibrator(p), once.calibrator(p), atol=1e-6)
+
+
+def test_a_map_is_judged_on_pools_it_was_not_fitted_on():
+    losses = calibrate(*said(240, 1.0, a_pool=12), seed=1).losses
+    assert losses["one_vs_rest"] > losses["none"]

@@ -22,6 +22,7 @@ from pipeline.models.canaries import (
 )
 from pipeline.models.canary_history import N_DECISIONS, N_MOMENTS, differs, windows
 from pipeline.models.canary_permutation import is_sure
+from pipeline.models.canary_splits import check_splits, training_splits
 from pipeline.models.splits import Split
 from pipeline.tables import ANSWERS, CANDLES, RAW_CANDLES, RAW_POOLS, SNAPSHOTS, TRADES, Table
 
@@ -318,3 +319,13 @@ def test_a_label_of_a_further_horizon_known_too_early_is_caught():
     result = check_labels(replace(made, frame=made.frame.with_columns(label_known_at_1h=early)))
     assert not result.is_passed
     assert result.words.endswith("1 known before they could be")
+
+
+def test_a_training_label_that_ends_as_the_test_block_begins_meets_it():
+    made = training_set(40)
+    block = training_splits(made)[0]
+    last = int(block.train[0])
+    for before, is_apart in ((timedelta(microseconds=1), True), (timedelta(0), False)):
+        ends = pl.when(pl.int_range(pl.len()) == last).then(pl.lit(block.start) - before).otherwise("label_end")
+        touched = replace(made, frame=made.frame.with_columns(ends.alias("label_end")))
+        assert check_splits(touched, [block]).is_passed is is_apart

@@ -1,15 +1,15 @@
 import numpy as np
 import polars as pl
 import pytest
-from model_rows import SPEC, training_set
+from model_rows import SPEC, frozen, tables, training_set, with_further
 
 from pipeline.errors import UsageError
+from pipeline.models.calibration import calibrate
 from pipeline.models.combination import fit_vote
-from pipeline.models.competition import Choice, combined, compete, trial_table, walked
-from pipeline.models.heads import Laid, choose, lay_out
+from pipeline.models.competition import Choice, chosen_kind, combined, compete, trial_table, walked
+from pipeline.models.heads import Laid, choose, fit_chosen, further_layouts, lay_out
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.spec import KINDS, LEARNERS, CompetitionSpec
-from pipeline.models.tuning import pool_losses
 
 
 def ignore(_step: str, _share: float) -> None:
@@ -93,11 +93,31 @@ def test_the_simpler_kind_is_kept_unless_another_is_better_by_a_standard_error()
     assert is_worse(best + 0.01, best)
 
 
-def test_pool_losses_are_means_within_pools():
-    p = np.full((3, 7), 1 / 7)
-    p[2, 0], p[2, 1:] = 0.4, 0.1
-    found = pool_losses(p, np.array([0, 0, 0]), np.array([5, 2, 2]))
-    np.testing.assert_allclose(found, [(np.log(7) - np.log(0.4)) / 2, np.log(7)])
+def test_the_simpler_kind_is_chosen_where_a_better_one_is_so_by_chance_and_an_ensemble_must_beat_it(
+    laid: Laid,
+):
+    rng = np.random.default_rng(4)
+    n_folds = len(laid.folds)
+
+    def telling(share: float) -> list[np.ndarray]:
+        """What gives the outcome that came that share, a seventh being nothing, give or take a little by pool."""
+        found = []
+        for fold in laid.folds:
+            y, pool = laid.bench.y[fold.test], laid.bench.pool[fold.test]
+            own = np.clip(share + 0.1 * rng.normal(size=int(laid.bench.pool.max()) + 1)[pool], 0.02, 0.9)
+            p = np.repeat((1 - own)[:, None] / 6, 7, axis=1)
+            p[np.arange(len(y)), y] = own
+            found.append(p)
+        return found
+
+    plain, near, far = telling(0.3), telling(0.302), telling(0.5)
+    assert chosen_kind({"logistic": plain, "xgboost": near}, laid.bench, laid.folds) == "logistic"
+    assert chosen_kind({"logistic": near, "xgboost": plain}, laid.bench, laid.folds) == "logistic"
+    assert chosen_kind({"logistic": plain, "xgboost": far}, laid.bench, laid.folds) == "xgboost"
+    silent = [None] * (n_folds - 1)
+    for mixed, kind in ((near, "logistic"), (far, "voted")):
+        said = {"logistic": plain, "voted": [*silent, mixed[-1]]}
+        assert chosen_kind(said, laid.bench, laid.folds) == kind
 
 
 def test_more_rows_mean_fewer_trials_but_never_fewer_than_two():
@@ -118,3 +138,19 @@ def test_more_rows_mean_fewer_trials_but_never_fewer_than_two():
 def test_a_competition_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(UsageError):
         CompetitionSpec(**wrong)
+
+
+def test_a_head_is_calibrated_by_what_the_newest_fold_was_told_out_of_fold(laid: Laid, choice: Choice):
+    newest = laid.folds[-1].test
+    own = calibrate(choice.said[-1], laid.bench.y[newest], laid.bench.pool[newest], SPEC.seed)
+    fitted = fit_chosen(laid, choice, SPEC)
+    assert fitted.calibration == own.losses
+    assert fitted.head.calibrator.state() == own.calibrator.state()
+
+
+def test_the_last_block_of_every_horizon_begins_at_the_same_moment():
+    made = frozen(with_further(tables(80)))
+    start = lay_out(made, SPEC).block.start + pl.Series([1]).cast(pl.Duration("us")).item()
+    further = further_layouts(made, SPEC, start)
+    assert set(further) == {1, 6}
+    assert {one.block.start for one in further.values()} == {start}

@@ -9,10 +9,9 @@ from pipeline.errors import InputError
 from pipeline.models.curves import GRID, curve
 from pipeline.models.intervals import FigureRules
 from pipeline.models.learning_curve import CURVE, learning_curve, sizes
-from pipeline.models.pictures.canvas import MAX_NAME, as_label
+from pipeline.models.pictures.calibration import calibration_plot, confusion_plot
 from pipeline.models.pictures.curves import curves_plot
 from pipeline.models.pictures.lines import error_by_age_plot, learning_curve_plot
-from pipeline.models.plots import calibration_plot, confusion_plot
 from pipeline.models.slices import slices
 
 RULES = FigureRules(n_resamples=60)
@@ -92,12 +91,6 @@ def test_pictures_are_made_of_any_classes_and_the_same_twice():
         assert made[0] == made[-1]
         pictures = [*made, calibration_plot(y, p, n_bins=5, classes=names), confusion_plot(y, p, names)]
         assert all(picture.startswith(PNG) for picture in pictures)
-
-
-def test_names_in_pictures_are_short_printable_and_no_formulas():
-    assert as_label("$x$") == r"\$x\$"
-    assert len(as_label("n" * 500)) <= MAX_NAME + 2
-    assert as_label("a\x1b\u202eb\U0001f680") == "ab"
 
 
 def test_a_learning_curve_falls_where_more_pools_teach_more():

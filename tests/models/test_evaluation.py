@@ -12,13 +12,13 @@ from model_rows import NAMES, SPEC, frozen, tables, training_set, with_further
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipeline.errors import InputError
-from pipeline.models.baselines import BASELINES
 from pipeline.models.canary_permutation import aucs_by_age, permute_by_pool
 from pipeline.models.canary_splits import check_splits
 from pipeline.models.evaluation import Trained, train_and_evaluate
 from pipeline.models.heads import lay_out
 from pipeline.models.outcome_model import load_outcome, signal_score
 from pipeline.models.records import figure_rows, flat, last_block
+from pipeline.models.spec import BASELINES
 from pipeline.models.training_records import kinds_by_fold, signal_in_words, signal_table
 from pipeline.models.training_set import TrainingSet
 from pipeline.tables import FIGURES, OUTCOMES

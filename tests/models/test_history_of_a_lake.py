@@ -10,8 +10,8 @@ import pytest
 
 from assets import checks
 from assets.features import SPEC as FEATURES_SPEC
+from assets.labels import ASKED_EVERY
 from assets.labels import SPEC as LABELS_SPEC
-from assets.labels import asked_every
 from pipeline.calendars import HOUR, Span
 from pipeline.features.compute import compute_features
 from pipeline.features.registry import FEATURE_NAMES
@@ -63,7 +63,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Shelves:
     seen = take_snapshots(told.reserves, told.pools, SPAN, SnapshotsSpec())
     bars = candles(told.reserves, told.pools, PoolsSpec())
     stills = QUARANTINE.empty().select("source", "network", "event_time")
-    labels = label_outcomes(seen, bars, told.pools, stills, NOW, LABELS_SPEC, Observed(seen, asked_every))
+    labels = label_outcomes(seen, bars, told.pools, stills, NOW, LABELS_SPEC, Observed(seen, ASKED_EVERY))
     sources = Sources(snapshots=seen.lazy(), pools=told.pools.lazy(), candles=bars.lazy())
     made = {POOLS: told.pools, RESERVES: told.reserves, SNAPSHOTS: seen, CANDLES: bars, LABELS: labels,
             FEATURES: compute_features(sources, SPAN, FEATURES_SPEC)}  # fmt: skip

@@ -2,7 +2,6 @@
 
 from itertools import permutations
 
-import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +9,7 @@ import xgboost as xgb
 
 from pipeline.errors import InputError, UsageError
 from pipeline.models.pictures.importance import shap_plot
-from pipeline.models.shap_values import sampled_shap, shap_importance, tree_shap
+from pipeline.models.shap_values import Contributions, sampled_shap, shap_importance
 
 NAMES = ("a", "b", "c", "d")
 CLASSES = ("x", "y", "z")
@@ -24,36 +23,18 @@ def rows(n: int = 120, seed: int = 1):
     return x.astype(np.float32), y
 
 
-def xgboost_model(n_classes: int):
+def xgboost_model():
     x, y = rows()
-    goal = {"objective": "multi:softprob", "num_class": 3} if n_classes == 3 else {"objective": "binary:logistic"}
-    matrix = xgb.DMatrix(x, label=y if n_classes == 3 else y > 0, feature_names=list(NAMES))
+    matrix = xgb.DMatrix(x, label=y, feature_names=list(NAMES))
+    goal = {"objective": "multi:softprob", "num_class": 3}
     return xgb.train({**goal, "max_depth": 3, "nthread": 1, "seed": 1}, matrix, 12), x
 
 
-@pytest.mark.parametrize("n_classes", [3, 1])
-def test_exact_values_of_xgboost_add_up_to_the_margin(n_classes: int):
-    booster, x = xgboost_model(n_classes)
-    told = tree_shap(booster, x, NAMES)
-    margin = booster.predict(xgb.DMatrix(x, feature_names=list(NAMES)), output_margin=True).reshape(len(x), -1)
-    assert told.values.shape == (len(x), n_classes, 4)
-    np.testing.assert_allclose(told.output, margin, atol=1e-5)
-
-
-@pytest.mark.parametrize("n_classes", [3, 1])
-def test_exact_values_of_lightgbm_add_up_to_the_margin(n_classes: int):
-    x, y = rows()
-    goal = {"objective": "multiclass", "num_class": 3} if n_classes == 3 else {"objective": "binary"}
-    data = lgb.Dataset(x, label=y if n_classes == 3 else y > 0)
-    booster = lgb.train({**goal, "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5}, data, 8)
-    told = tree_shap(booster, x, NAMES)
-    margin = booster.predict(x, raw_score=True).reshape(len(x), -1)
-    np.testing.assert_allclose(told.output, margin, atol=1e-9)
-
-
-def test_what_is_no_booster_is_refused():
-    with pytest.raises(UsageError, match="booster of XGBoost or LightGBM"):
-        tree_shap(object(), np.zeros((1, 4)), NAMES)
+def exact(booster: xgb.Booster, x: np.ndarray) -> Contributions:
+    """XGBoost's own values of its margins, TreeSHAP (Lundberg et al. 2020)."""
+    told = booster.predict(xgb.DMatrix(x, feature_names=list(NAMES)), pred_contribs=True, strict_shape=True)
+    values = told[..., :-1].astype(np.float64)
+    return Contributions(values, told[..., -1].astype(np.float64), np.zeros_like(values))
 
 
 def game(x: np.ndarray) -> np.ndarray:
@@ -98,15 +79,15 @@ def test_sampled_values_add_up_exactly_however_few_the_orders():
 
 
 def test_sampled_and_exact_values_of_one_model_agree_about_what_matters():
-    booster, x = xgboost_model(3)
+    booster, x = xgboost_model()
     x = np.nan_to_num(x)
 
     def margin(rows: np.ndarray) -> np.ndarray:
         return booster.predict(xgb.DMatrix(rows, feature_names=list(NAMES)), output_margin=True)
 
     sampled = shap_importance(sampled_shap(margin, x[:40], x, n_permutations=60, seed=1), NAMES, CLASSES)
-    exact = shap_importance(tree_shap(booster, x[:40], NAMES), NAMES, CLASSES)
-    tops = [table.filter(outcome="all")["feature"].to_list()[:2] for table in (sampled, exact)]
+    truly = shap_importance(exact(booster, x[:40]), NAMES, CLASSES)
+    tops = [table.filter(outcome="all")["feature"].to_list()[:2] for table in (sampled, truly)]
     assert set(tops[0]) == set(tops[1]) == {"a", "b"}
 
 
@@ -118,8 +99,8 @@ def test_sampling_without_orders_or_background_is_refused():
 
 
 def test_importance_is_the_mean_absolute_value_and_its_error_is_that_over_pools():
-    booster, x = xgboost_model(3)
-    told = tree_shap(booster, x, NAMES)
+    booster, x = xgboost_model()
+    told = exact(booster, x)
     table = shap_importance(told, NAMES, CLASSES)
     own = table.filter(feature="b", outcome="y")["shap"].item()
     assert own == pytest.approx(np.abs(told.values[:, 1, 1]).mean())

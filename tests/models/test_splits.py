@@ -11,7 +11,7 @@ from purgedcv import WalkForwardSplit, apply_embargo
 from purgedcv import purge as oracle_purge
 
 from pipeline.errors import InputError
-from pipeline.models.splits import Split, last_block, purge, walk_forward
+from pipeline.models.splits import Split, folds_before, last_block, purge, walk_forward
 
 EMBARGO = timedelta(hours=24)
 POOLS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 12)), min_size=12, max_size=40)
@@ -132,3 +132,40 @@ def test_the_purge_and_the_embargo_around_an_inner_block_are_those_of_purgedcv()
     block: tuple[datetime, datetime] = (frame["event_time"][40], frame["label_end"].gather(test).max())
     ours = purge(frame, others, test, start=block[0], end=block[1], embargo=timedelta(hours=5))
     assert ours.tolist() == kept.tolist()
+
+
+def test_a_label_that_ends_as_the_block_begins_is_purged_and_a_decision_as_the_embargo_ends_too():
+    instant = timedelta(microseconds=1)
+    start, end = BIRTH, BIRTH + timedelta(hours=30)
+    ends = [start - instant, start, end, end + timedelta(days=9), end + timedelta(days=9)]
+    decided = [start - EMBARGO, start - EMBARGO, start, end + EMBARGO, end + EMBARGO + instant]
+    names = ["before", "touching", "tested", "embargoed", "after"]
+    frame = pl.DataFrame(
+        {"network": "eth", "pool": names, "base_token": names, "event_time": decided, "label_end": ends}
+    )
+    kept = purge(frame, np.array([0, 1, 3, 4]), np.array([2]), start=start, end=end, embargo=EMBARGO)
+    assert frame["pool"].gather(kept).to_list() == ["before", "after"]
+
+
+def test_a_pool_whose_token_nobody_knows_is_purged_by_itself_and_shares_nothing_with_others():
+    early, late = BIRTH - timedelta(days=9), BIRTH
+    frame = pl.DataFrame(
+        {
+            "network": "eth", "pool": ["a", "b", "a"], "base_token": [None, None, None],
+            "event_time": [early, early, late], "label_end": [early, early, late],
+        },
+        schema_overrides={"base_token": pl.String},
+    )  # fmt: skip
+    kept = purge(frame, np.array([0, 1]), np.array([2]), start=late, end=late, embargo=EMBARGO)
+    assert kept.tolist() == [1]
+
+
+def test_folds_before_a_block_are_numbered_by_the_rows_of_the_whole_frame_in_whatever_order():
+    frame = training_set(120).frame.with_row_index("row")
+    told = []
+    for rows in (frame, frame.sample(fraction=1, shuffle=True, seed=3)):
+        block = last_block(rows, share=0.3, embargo=EMBARGO)
+        folds = folds_before(rows, block, n_folds=3, embargo=EMBARGO)
+        assert all(np.isin(np.r_[fold.train, fold.test], block.train).all() for fold in folds)
+        told.append([(sorted(rows["row"].gather(f.train)), sorted(rows["row"].gather(f.test))) for f in folds])
+    assert told[0] == told[1]

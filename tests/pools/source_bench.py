@@ -24,6 +24,12 @@ KEY = "CG-neverToBeSeen0123"
 CALL = new_pools("eth")
 
 
+def usable(asked: Asked) -> Answer:
+    """The answer there must be."""
+    assert asked.answer is not None, asked.error
+    return asked.answer
+
+
 class Bench:
     """A source, what it kept, and the clock it waited on."""
 

@@ -34,7 +34,7 @@ from misbehaving_server import (
     reset,
     stall,
 )
-from source_bench import CALL, CAP, HASTY, KEY, SPEC, Bench
+from source_bench import CALL, CAP, HASTY, KEY, SPEC, Bench, usable
 from timers import NOON
 
 from pipeline.errors import SourceError
@@ -50,7 +50,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_a_gzip_body_is_kept_as_what_it_holds(bench: Bench) -> None:
     asked, _ = bench.ask(packed(gzip.compress(GOOD)))
-    assert asked.usable().body == GOOD
+    assert usable(asked).body == GOOD
 
 
 PACKED = gzip.compress(GOOD, mtime=0)
@@ -84,7 +84,7 @@ NONSENSE: dict[str, tuple[Behaviour, bytes, str]] = {
 def test_nonsense_is_kept_and_asked_for_again(bench: Bench, case: str) -> None:
     behaviour, body, trouble = NONSENSE[case]
     asked, _ = bench.ask(behaviour, reply())
-    assert asked.usable().body == GOOD
+    assert usable(asked).body == GOOD
     assert asked.n_calls == 2
     assert [answer.body for answer in bench.kept] == [body, GOOD]
     asked, _ = bench.ask(behaviour)
@@ -94,14 +94,14 @@ def test_nonsense_is_kept_and_asked_for_again(bench: Bench, case: str) -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON ; charset=utf-8", "application/vnd.api+json"])
 def test_json_is_known_by_its_type(bench: Bench, kind: str) -> None:
-    assert bench.ask(reply(headers={"Content-Type": kind}))[0].usable().content_type == kind
+    assert usable(bench.ask(reply(headers={"Content-Type": kind}))[0]).content_type == kind
 
 
 def test_a_body_of_exactly_the_cap_is_an_answer(bench: Bench) -> None:
     body = json.dumps({"data": "x" * (CAP - 12)}).encode()
     assert len(body) == CAP
-    assert bench.ask(reply(body=body))[0].usable().body == body
-    assert bench.ask(packed(gzip.compress(body)))[0].usable().body == body
+    assert usable(bench.ask(reply(body=body))[0]).body == body
+    assert usable(bench.ask(packed(gzip.compress(body)))[0]).body == body
 
 
 def test_a_bomb_of_a_gigabyte_costs_no_more_memory_than_a_few_times_the_cap(bench: Bench) -> None:
@@ -160,7 +160,7 @@ def test_what_arrived_before_the_silence_is_kept(bench: Bench) -> None:
 )
 def test_a_connection_that_breaks_is_tried_again(bench: Bench, behaviour: Behaviour) -> None:
     asked, _ = bench.ask(behaviour, behaviour, reply())
-    assert (asked.usable().body, asked.n_calls, len(bench.kept)) == (GOOD, 3, 1)
+    assert (usable(asked).body, asked.n_calls, len(bench.kept)) == (GOOD, 3, 1)
 
 
 def test_a_server_that_is_not_there_is_trouble_that_may_pass(bench: Bench) -> None:
@@ -204,7 +204,7 @@ def test_a_server_with_a_trusted_certificate_is_asked_and_held_to_the_deadline(
     dripping = ENDLESS["a body that drips"]
     spec = replace(HASTY, deadline_s=3.0)
     with MisbehavingServer(reply(), dripping, tls=tls) as server, bench.source(server.url, spec, key=KEY) as source:
-        assert source.ask(CALL).usable().body == GOOD
+        assert usable(source.ask(CALL)).body == GOOD
         assert "not finished within 3.0 s" in str(source.ask(CALL).error)
 
 
@@ -225,8 +225,8 @@ def test_many_threads_each_get_their_own_answer_and_all_are_kept(bench: Bench) -
     calls = [Call("pool", "eth", path) for path in paths]
     with MisbehavingServer(echo) as server, bench.source(server.url) as source, ThreadPoolExecutor(8) as threads:
         asked = list(threads.map(source.ask, calls))
-    assert [json.loads(one.usable().body)["data"] for one in asked] == [f"/{path}" for path in paths]
-    assert sorted(answer.answer_id for answer in bench.kept) == sorted(one.usable().answer_id for one in asked)
+    assert [json.loads(usable(one).body)["data"] for one in asked] == [f"/{path}" for path in paths]
+    assert sorted(answer.answer_id for answer in bench.kept) == sorted(usable(one).answer_id for one in asked)
 
 
 def test_a_deadline_is_not_put_off_by_what_others_ask(bench: Bench) -> None:

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError, TransientError, UsageError
 from pipeline.expectations.verdict import validate
-from pipeline.predictions.inputs import read_inputs
 from pipeline.predictions.scoring import Scored, score, skipped
 from pipeline.predictions.spec import PredictionSpec
-from pipeline.tables import OUTCOMES, POOL_TIME_KEY, PREDICTIONS, UNSCORED, UNSCORED_REASONS
+from pipeline.tables import FEATURES, OUTCOMES, POOL_TIME_KEY, PREDICTIONS, UNSCORED, UNSCORED_REASONS
 from tests.predictions.prediction_rows import (
     AT,
     HOUR,
@@ -230,8 +229,9 @@ def test_inputs_are_read_back_to_the_last_bit(rows):
         *(a_row(str(i), price_change_1h_pct=a, turnover_1h=b, has_volume_spike=c) for i, (a, b, c) in enumerate(rows))
     )
     done = scored(due, spec=PredictionSpec(1, 17, min_completeness=0.0))
-    assert read_inputs(done.predictions, NAMES).select(NAMES).equals(due.sort("pool").select(NAMES))
-    assert read_inputs(done.predictions, ("n_holders",))["n_holders"].to_list() == [None] * len(rows)
+    told = pl.Struct({name: FEATURES.schema[name] for name in NAMES})
+    read = done.predictions.select(pl.col("inputs").str.json_decode(told)).unnest("inputs")
+    assert read.equals(due.sort("pool").select(NAMES))
 
 
 def test_every_reason_is_one_of_the_tables():

@@ -1,14 +1,14 @@
 """A picture of what is missing from bins, as PNG bytes.
 
 Belongs here: the share of missing values by field. Stays out: where the picture goes.
-The figure is made without pyplot, so there is no global state, and the same input gives the same bytes.
 """
 
-import io
 from collections.abc import Mapping
 from typing import Final
 
 from matplotlib.figure import Figure
+
+from pipeline.pictures import png
 
 DPI: Final = 80
 MOST_SOURCES: Final = 8
@@ -36,10 +36,7 @@ def missing_plot(shares: Mapping[str, Mapping[str, float]], gap_shares: Mapping[
     axes.set_title("Share of missing values by field; dotted: bars without any value", loc="left", fontsize=9)
     if sources:
         axes.legend(fontsize=7, loc="lower right")
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.models.curves import GRID, Kind, curve
 from pipeline.models.intervals import FigureRules
 from pipeline.models.metrics import Floats, Ints, average_precision, roc_auc
-from pipeline.models.pictures.canvas import as_label, canvas, colours_of, png
+from pipeline.pictures import as_label, canvas, colours_of, png
 from pipeline.tables import OUTCOMES
 
 MAX_PANELS: Final = 12

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pipeline.models.pictures.canvas import as_label, canvas, png
+from pipeline.pictures import as_label, canvas, png
 
 _COLOURS: Final = ("#4a6fa5", "#b2182b", "#8c8c8c", "#e08214", "#1b7837")
 

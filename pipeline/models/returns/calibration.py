@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.models.by_pool import pool_means
 from pipeline.models.returns.dataset import Floats
 from pipeline.models.splits import Rows
 
@@ -68,9 +69,7 @@ def multiplier(fitted: float, size: float) -> float:
 
 def _moments(raw: Floats, target: Floats, pool: Rows) -> tuple[Floats, Floats]:
     """(n_pools,) mean over a pool's rows of forecast x target, and of the squared forecast."""
-    _, at, sizes = np.unique(pool, return_inverse=True, return_counts=True)
-    cross, power = (np.bincount(at, values, len(sizes)) / sizes for values in (raw * target, raw**2))
-    return cross, power
+    return pool_means(raw * target, pool), pool_means(raw**2, pool)
 
 
 def _ratio(cross: Floats, power: Floats) -> float:

@@ -1,10 +1,8 @@
 """Pictures of a return model's evidence, as PNG bytes.
 
-Belongs here: what is drawn. Stays out: the figures. Matplotlib is imported when a picture is made; without pyplot there
-is no global state, and the same input gives the same bytes.
+Belongs here: what is drawn. Stays out: the figures.
 """
 
-import io
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.models.returns.metrics import Panel, hourly_ic
+from pipeline.pictures import canvas, png
 
-DPI: Final = 110
 N_QUANTILES: Final = 5
 N_SHOWN: Final = 15
 _COLOURS: Final = ("#4a6fa5", "#e08214", "#1b7837", "#8c510a")
@@ -25,7 +23,7 @@ def ic_by_day(panels: Mapping[int, tuple[Panel, pl.DataFrame]]) -> bytes:
     Args:
         panels: horizon (hours) -> its panel and the same rows as a frame with `event_time`.
     """
-    figure, (axes,) = _canvas(9.0, 4.0, 1)
+    figure, axes = canvas(9.0, 4.0)
     for colour, (horizon, (panel, said)) in zip(_COLOURS, panels.items(), strict=False):
         if not len(panel):
             continue
@@ -49,13 +47,14 @@ def ic_by_day(panels: Mapping[int, tuple[Panel, pl.DataFrame]]) -> bytes:
     axes.set_title("Rank IC by day on the last block", loc="left")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def quantile_returns(panels: Mapping[int, Panel]) -> bytes:
     """Mean and median return of the pools in each fifth of an hour's forecasts, one picture a horizon."""
-    figure, all_axes = _canvas(4.5 * max(1, len(panels)), 4.0, max(1, len(panels)))
-    for axes, (horizon, panel) in zip(all_axes, panels.items(), strict=False):
+    n = max(1, len(panels))
+    figure, all_axes = canvas(4.5 * n, 4.0, 1, n, squeeze=False)
+    for axes, (horizon, panel) in zip(all_axes.flat, panels.items(), strict=False):
         fifth = _fifths(panel)
         at = np.arange(N_QUANTILES)
         for shift, colour, label, of in ((-0.2, _COLOURS[0], "mean", np.mean), (0.2, _COLOURS[1], "median", np.median)):
@@ -66,7 +65,7 @@ def quantile_returns(panels: Mapping[int, Panel]) -> bytes:
         axes.set(xlabel="fifth of the hour by forecast", ylabel="forward return (%)")
         axes.set_title(f"{horizon} h, before costs", loc="left")
         axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def importance_plot(importance: pl.DataFrame) -> bytes:
@@ -76,8 +75,9 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
         importance: `horizon_hours`, `feature`, `gain`, `permutation`.
     """
     horizons = importance["horizon_hours"].unique().sort().to_list()
-    figure, all_axes = _canvas(6.0 * max(1, len(horizons)), 1.2 + 0.27 * N_SHOWN, max(1, len(horizons)))
-    for axes, horizon in zip(all_axes, horizons, strict=False):
+    n = max(1, len(horizons))
+    figure, all_axes = canvas(6.0 * n, 1.2 + 0.27 * N_SHOWN, 1, n, squeeze=False)
+    for axes, horizon in zip(all_axes.flat, horizons, strict=False):
         own = importance.filter(pl.col("horizon_hours") == horizon).sort(
             "permutation", "feature", descending=[True, False]
         )
@@ -85,7 +85,7 @@ def importance_plot(importance: pl.DataFrame) -> bytes:
         axes.barh(shown["feature"].to_list(), shown["permutation"].to_list(), color=_COLOURS[0])
         axes.set_xlabel("rise of the squared error when shuffled")
         axes.set_title(f"{horizon} h", loc="left")
-    return _png(figure)
+    return png(figure)
 
 
 def _fifths(panel: Panel) -> Any:
@@ -96,20 +96,3 @@ def _fifths(panel: Panel) -> Any:
     fifth = np.empty(len(panel), dtype=np.int64)
     fifth[order] = place * N_QUANTILES // np.repeat(sizes, sizes)
     return fifth
-
-
-def _canvas(width: float, height: float, n: int) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure  # noqa: PLC0415  takes a second
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    all_axes = list(np.atleast_1d(figure.subplots(1, n)))
-    for axes in all_axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, all_axes
-
-
-def _png(figure: Any) -> bytes:
-    out = io.BytesIO()
-    # The default metadata names the library's version; without it the bytes depend on the picture alone.
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()

@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.errors import InputError
 from pipeline.models.returns.spec import LAST_BLOCK, ReturnsSpec
 from pipeline.models.returns.targets import Floats, normal_scores
-from pipeline.models.splits import Rows, Split, last_block, walk_forward
+from pipeline.models.splits import Rows, Split, folds_before, last_block
 
 
 def return_splits(frame: pl.DataFrame, spec: ReturnsSpec) -> list[Split]:
@@ -34,8 +34,7 @@ def return_splits(frame: pl.DataFrame, spec: ReturnsSpec) -> list[Split]:
     """
     embargo = timedelta(hours=spec.embargo_hours)
     last = last_block(frame, share=spec.last_block_share, embargo=embargo)
-    inner = walk_forward(frame[last.train], n_folds=spec.n_folds, embargo=embargo)
-    folds = [replace(fold, train=last.train[fold.train], test=last.train[fold.test]) for fold in inner]
+    folds = folds_before(frame, last, n_folds=spec.n_folds, embargo=embargo)
     counted = [_counted(frame, split, spec) for split in (*folds, last)]
     usable = [fold for fold in counted[:-1] if _is_enough(frame, fold, spec)]
     if not usable:

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pipeline.calendars import DAY
 from pipeline.monitoring.drift.watch_spec import WatchSpec
 
 SEEN: Final = "seen"
 STANDS: Final = "stands"
 ASKS: Final = "asks"
 """Subjects of the kind `alarm`: this report sees a shift with harm; the alarm stands; training is asked for now."""
+_FRESH: Final = DAY
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,13 @@ def alarm(looks: Sequence[Look], spec: WatchSpec) -> Alarm:
     is_cool = bool(looks) and (asked is None or looks[-1].known_at >= asked + spec.cooldown)
     is_seen_now = bool(looks) and looks[-1].is_seen is True
     return Alarm(is_standing, is_standing and is_cool and is_seen_now)
+
+
+def is_fresh(asked_at: datetime, now: datetime) -> bool:
+    """Whether a report that asked may still be heard: an older one was missed, and the watch goes on by itself.
+
+    >>> from pipeline.calendars import EPOCH, HOUR
+    >>> is_fresh(EPOCH, EPOCH + 24 * HOUR), is_fresh(EPOCH, EPOCH + 25 * HOUR)
+    (True, False)
+    """
+    return asked_at >= now - _FRESH

@@ -1,13 +1,11 @@
-"""Pictures of drift, as PNG bytes: how far each feature moved, and the loss over time beside the reference's.
+"""Pictures of drift, as PNG bytes: how far each feature moved, and the loss over time beside the reference's."""
 
-Figures are made without pyplot, so there is no global state, and the same input gives the same bytes.
-"""
-
-import io
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from matplotlib.figure import Figure
+
+from pipeline.pictures import png
 
 DPI: Final = 90
 MOST_BARS: Final = 25
@@ -32,7 +30,7 @@ def features_plot(found: pl.DataFrame) -> bytes:
     axes.set_xlabel("Jensen-Shannon divergence from the reference, bits; | : what days differ by anyhow", fontsize=8)
     axes.set_title(f"Features that moved (red), of {told.height}", loc="left", fontsize=10)
     axes.tick_params(labelsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def loss_plot(reports: pl.DataFrame) -> bytes:
@@ -58,11 +56,4 @@ def loss_plot(reports: pl.DataFrame) -> bytes:
     if told.height:
         axes.legend(frameon=False, fontsize=7)
     figure.autofmt_xdate()
-    return _png(figure)
-
-
-def _png(figure: Any) -> bytes:
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)

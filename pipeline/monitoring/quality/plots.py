@@ -1,15 +1,12 @@
-"""Pictures of quality reports, as PNG bytes.
+"""Pictures of quality reports, as PNG bytes."""
 
-Figures are made without pyplot, so there is no global state, and the same input gives the same bytes.
-"""
-
-import io
 from typing import Final
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.pictures import png
 from pipeline.tables import QUALITY_PARTS
 
 DPI: Final = 90
@@ -40,7 +37,7 @@ def score_plot(reports: pl.DataFrame, floor: float, warn_floor: float) -> bytes:
     _parts(below, reports)
     for axes in (above, below):
         axes.tick_params(labelsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def share_plot(newest: pl.DataFrame) -> bytes:
@@ -86,11 +83,4 @@ def _bars(rows: pl.DataFrame, title: str) -> bytes:
     axes.set_xlim(0, 1)
     axes.tick_params(axis="x", labelsize=7)
     axes.set_title(f"{title}, share by column; mark: the bound, red: beyond it", loc="left", fontsize=9)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)

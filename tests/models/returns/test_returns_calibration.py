@@ -51,3 +51,10 @@ def test_a_forecast_is_never_made_larger_and_a_silent_model_says_0() -> None:
     assert multiplier(0.05, 0.1) == pytest.approx(0.5)
     assert multiplier(5.0, 0.1) == 1.0
     assert multiplier(5.0, 0.0) == 0.0
+
+
+def test_a_pool_counts_once_however_many_rows_it_has() -> None:
+    raw, y, pool = drawn(0.3)
+    often = np.r_[np.arange(len(y)), np.tile(np.flatnonzero(pool < 5), 9)]
+    assert slope(raw[often], y[often], pool[often]) == pytest.approx(slope(raw, y, pool), rel=1e-12)
+    assert shrunken_slope(raw[often], y[often], pool[often], 1) == pytest.approx(shrunken_slope(raw, y, pool, 1))

@@ -1,16 +1,11 @@
-"""Pictures of a model's evidence, as PNG bytes.
-
-Belongs here: calibration, confusion, importance. Stays out: what is drawn (`metrics`), where a picture goes, and the
-other pictures (`pictures`).
-"""
+"""What was said against what came: calibration and confusion."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
 from pipeline.models.metrics import Floats, Ints, calibration_bins
-from pipeline.models.pictures.canvas import as_label, canvas, colours_of, png
+from pipeline.pictures import as_label, canvas, colours_of, png
 from pipeline.tables import OUTCOMES
 
 
@@ -53,22 +48,4 @@ def confusion_plot(y: Ints, p: Floats, classes: Sequence[str] = OUTCOMES) -> byt
     axes.set_yticks(range(n), [f"{o} ({int(t):,})" for o, t in zip(names, totals[:, 0], strict=True)])
     axes.set(xlabel="most probable outcome", ylabel="what came")
     axes.set_title("Confusion on the last block in time", loc="left")
-    return png(figure)
-
-
-def importance_plot(importance: pl.DataFrame, *, n_shown: int = 25) -> bytes:
-    """Gain and permutation importance side by side, most important on top.
-
-    Args:
-        importance: `feature`, `gain`, `permutation`, in order of importance.
-    """
-    shown = importance.head(n_shown).reverse()
-    figure, (left, right) = canvas(10.0, 1.5 + 0.27 * shown.height, 1, 2, sharey=True)
-    for axes, column, label in (
-        (left, "gain", "share of the total gain of splits"),
-        (right, "permutation", "rise of the log loss when shuffled (nats)"),
-    ):
-        axes.barh(shown["feature"].to_list(), shown[column].to_list(), color="#4a6fa5")
-        axes.set_xlabel(label)
-    left.set_title("Importance of the features", loc="left")
     return png(figure)
