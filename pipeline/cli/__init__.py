@@ -6,7 +6,7 @@ everything else; what takes seconds to import is imported by the command that ne
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -68,6 +68,10 @@ for parent in (app, models):  # the same command under both names
     parent.command("evaluate")(evaluate)
 
 
+_STOPPED: Final = 130
+"""The status that Typer ends with on Ctrl-C, without a word."""
+
+
 def main() -> None:
     """Run the command line; our own errors become one message and an exit status, never a traceback."""
     try:
@@ -84,9 +88,10 @@ def main() -> None:
         told = store_error("read the lake", str(error)) or f"{error.strerror or error}: {error.filename!r}"
         _tell(f"poolcast: {told}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("poolcast: stopped; what was committed stays, and the same command carries on")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == _STOPPED:
+            err.print("poolcast: stopped; what was committed stays, and the same command carries on")
+        raise
 
 
 def _tell(message: str) -> None:
