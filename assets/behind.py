@@ -36,6 +36,12 @@ def behind(lake: Lake, shelf: Shelf, now: datetime) -> tuple[Span, str] | None:
     return Span(floor(first, HOUR), last + HOUR), " ".join(name for _, _, name in found)
 
 
+def features_behind(lake: Lake, now: datetime) -> int:
+    """How many hours of the last days have features that are not those of today's code and inputs."""
+    hour = floor(now, HOUR)
+    return len(hours_behind(lake, FEATURES, Span(hour - LOOK_BACK, hour - HOUR)))
+
+
 def _steps(lake: Lake, shelf: Shelf, now: datetime, span: Span) -> Iterator[tuple[list[datetime], timedelta, str]]:
     none = timedelta(0)
     for recipe in (TOLD_TRADES, TOLD_CANDLES):

@@ -43,6 +43,7 @@ from sensors import collection as collection_watch
 from sensors import drift as drift_watch
 from sensors import edge as edge_watch
 from sensors import labels as label_watch
+from sensors import mute as mute_watch
 
 STAGES = (pools, snapshots, features, labels, bins, models, promotion, predictions)
 BESIDE = {bin_health: "bins", returns: "models", outcomes: "predictions", trial: "promotion"}
@@ -87,6 +88,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             label_watch.enough_new_labels,
             drift_watch.drift_with_harm,
             edge_watch.edge_lost,
+            mute_watch.champion_mute,
         ],
         resources={**doors(settings), **(resource_overrides or {})},
         executor=steps_executor(settings.dask),

@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from assets.features import RECIPES
 from assets.features import SPEC as FEATURES_SPEC
 from assets.models import CODE, frozen
 from assets.promotion import champion
 from assets.trial import champion_is_sound
-from pipeline.calendars import FixedClock
+from pipeline.calendars import FixedClock, Span
 from pipeline.errors import RegistryError
 from pipeline.features.definitions import feature_definitions
 from pipeline.features.feature import Feature
@@ -28,7 +29,20 @@ from pipeline.promotion.kinds import Outcomes
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.run import TrainingRun
 from pipeline.promotion.versions import Fed
-from pipeline.tables import COMPARISONS, EVALUATIONS, OUTCOMES, POOLS, PREDICTIONS, TRAINING_SETS, UNSCORED
+from pipeline.provenance import refresh
+from pipeline.tables import (
+    COMPARISONS,
+    EVALUATIONS,
+    OUTCOMES,
+    POOLS,
+    PREDICTIONS,
+    TRAINING_SETS,
+    UNSCORED,
+    UTC,
+    table,
+)
+from sensors.mute import champion_mute
+from tests.builders import valid_frame
 from tests.life.life_bench import BEGIN, DAY, HOUR, NAME, NAMES, SOURCE, Life, a_model
 
 pytestmark = pytest.mark.slow
@@ -85,6 +99,14 @@ class Bench(Life):
             self.lake.append(EVALUATIONS, told.select(EVALUATIONS.schema.names()))
         self.lake.append(TRAINING_SETS, pl.DataFrame([learned.row()], schema=TRAINING_SETS.schema))
         return made
+
+    def asked_for(self, hours: int) -> dg.RunRequest | dg.SkipReason:
+        """What the sensor makes of it so many hours after the end."""
+        clock = FixedClock(END + hours * HOUR)
+        resources = {"lake": self.lake, "clock": clock, "model_cache": self.cache}
+        asked = champion_mute(dg.build_sensor_context(resources=resources))
+        assert isinstance(asked, dg.RunRequest | dg.SkipReason)
+        return asked
 
     def judged(self) -> Mapping[str, Any]:
         """What `champion` says of the training of today."""
@@ -157,3 +179,37 @@ def test_a_mute_champion_gives_way_to_the_one_before_it_that_can_be_asked_or_the
     stands = bench.standing()
     assert stands.champion is not None
     assert (stands.champion.version, stands.barred) == (other[0], {mute[0]})
+
+
+def test_training_is_asked_for_once_a_day_while_the_champion_is_mute(bench: Bench) -> None:
+    assert "nobody is in charge" in str(bench.asked_for(0))
+    learned = frozen(bench.lake, SOURCE, FixedClock(END))
+    bench.lake.append(TRAINING_SETS, pl.DataFrame([learned.row()], schema=TRAINING_SETS.schema))
+    good = bench.made(GOOD, 1, of(OTHERWISE), training_set_id=learned.training_set_id)
+    bench.move("promote", good, BEGIN)
+    with pytest.raises(RegistryError, match="cannot be asked any more"):
+        bench.look(END - DAY)
+    asked = bench.asked_for(0)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.run_config == {"resources": {"source": {"config": {"name": SOURCE}}}}
+    assert f"version {good[0]} cannot be asked any more: of its 2 features" in asked.tags["poolcast/trigger"]
+    keys = [bench.asked_for(hours).run_key for hours in (1, 11, 12, 13)]  # type: ignore[union-attr]
+    assert [key == asked.run_key for key in keys] == [True, True, False, False]
+    assert keys[2] == keys[3], "the end is at noon"
+
+
+def test_training_waits_for_features_as_they_are_defined_today(bench: Bench) -> None:
+    bench.move("promote", bench.made(GOOD, 1, of(OTHERWISE)), BEGIN)
+    with pytest.raises(RegistryError, match="cannot be asked any more"):
+        bench.look(END - DAY)
+    assert "not on record" in str(bench.asked_for(0))
+    core = valid_frame(table(RECIPES["core"].table), n_rows=1).with_columns(event_time=pl.lit(END - 5 * HOUR, UTC))
+    refresh(bench.lake, RECIPES["core"], Span(END - 5 * HOUR, END - 4 * HOUR), lambda _: core)
+    assert "1 hours are to be computed first" in str(bench.asked_for(0))
+
+
+def test_a_champion_that_can_be_asked_asks_for_nothing(bench: Bench) -> None:
+    bench.move("promote", bench.made(GOOD, 1, of(FEWER)), BEGIN)
+    assert "was not fetched yet" in str(bench.asked_for(0))
+    bench.look(END - DAY)
+    assert "can be asked" in str(bench.asked_for(0))
