@@ -187,7 +187,6 @@ def _end(parts: Sequence[ServicePart]) -> None:
 
 
 def _catalogue(settings: Settings) -> list[Service]:
-    workspace = ("-w", str(settings.workspace))
     # Clients are on this machine: they write artifacts where the server reads them, with or without a server.
     mlflow = ("-m", "resources.registry_server", str(settings.mlflow_port), settings.mlflow_artifacts.as_uri())
     dagster = ("-m", "resources.webserver", str(settings.dagster_port), str(settings.workspace))
@@ -195,7 +194,7 @@ def _catalogue(settings: Settings) -> list[Service]:
     return [
         Service(_REGISTRY, mlflow, logs / "mlflow.log", settings.mlflow_port, "/health"),
         Service(WEBSERVER, dagster, logs / "webserver.log", settings.dagster_port, "/server_info"),
-        Service(DAEMON, ("-m", "dagster._daemon", "run", *workspace), logs / "daemon.log"),
+        Service(DAEMON, ("-m", "resources.daemon", str(settings.workspace)), logs / "daemon.log"),
     ]
 
 

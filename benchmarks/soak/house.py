@@ -36,7 +36,7 @@ PARTS: Final = {
     "registry_server": "MLflow",
     "mlflow": "MLflow",
     "webserver": "webserver",
-    "dagster._daemon": "daemon",
+    "resources.daemon": "daemon",
     "code-server": "code servers",
     "grpc": "code servers",
     "execute_run": "runs",
