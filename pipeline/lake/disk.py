@@ -51,6 +51,22 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def tried(path: Path) -> Iterator[bool]:
+    """The same without waiting: whether nobody else holds it, and then it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
 def stamp(path: Path) -> int:
     """Now, by the file system's own clock, in milliseconds since 1970: the one its files are dated by."""
     path.touch()

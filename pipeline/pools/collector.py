@@ -85,11 +85,10 @@ class Collector:
         started = self.timer.now()
         self.tally, self._is_told_of_tokens = Tally(), False
         self.watch.forget(started)
-        self.journal.settle_abandoned(started)
         visits = self._plan(slot, started)
         is_ahead = slot > started
         self.say(f"{sum(len(plan) for _, plan in visits):,} pools to visit in {len(visits)} calls for {slot:%H:%M}")
-        with self.journal.plan(len(visits), max(slot, started) + self.setup.sampler.grid):
+        with self.journal.plan(len(visits)):
             self._carry_out(visits, slot, self._n_details(slot, started), is_ahead=is_ahead)
         rest = slot - self.timer.now()
         if rest <= self.setup.sampler.grid:
@@ -246,7 +245,6 @@ class Collector:
             n_sent += 1
             absent = set(plan) if isinstance(asked.error, RefusedError) else set()
             if asked.answer is not None:
-                self.journal.answered(asked.answer.answer_id)
                 records = self._records(asked.answer).filter(pl.col("pool").is_in(list(plan)))
                 self.tally.brought(self.watch.take_in(records))
                 absent = set(plan) - set(records["pool"])

@@ -17,7 +17,11 @@ OF_AN_ANSWER = ["event_time", "answer_id", "status", "sha256", "plan"]
 
 
 def drain(journal: Journal, lake: Lake) -> list[datetime]:
-    """Bring everything acknowledged into the lake, each answer once; gives the hours that got some."""
+    """Bring everything acknowledged into the lake, each answer once; gives the hours that got some.
+
+    The answers of a plan that is under way stay.
+    """
+    journal.settle_abandoned()
     hours: set[datetime] = set()
 
     def commit(rows: pl.DataFrame) -> None:

@@ -4,21 +4,26 @@ Belongs here: keeping answers and cycle records until the lake has them. Every a
 at what it says. Stays out: the file itself (`memory`), what an answer says (`parse`).
 
 How likely a visit was is known only when its plan is over: a plan is in random order, and of n calls of which k were
-answered each was answered with probability k/n. So the answers to visits wait here until then, also where whoever
-carried the plan out was killed.
+answered each was answered with probability k/n. So the answers to visits wait here until then. Whoever carries a plan
+out holds a lock, which the kernel takes from the dead: so whoever comes next knows of a plan that nobody ends any more,
+whatever the clocks say.
 """
 
+import gzip
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from pipeline.errors import StorageError
+from pipeline.lake import disk
 from pipeline.pools.answer import Answer
-from pipeline.pools.memory import Memory, as_frame, micros, stored
+from pipeline.pools.judging import is_usable
+from pipeline.pools.memory import Memory, as_frame, stored
 from pipeline.tables import ANSWERS, COLLECTIONS, Table
 
 
@@ -53,7 +58,6 @@ class Journal:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self._plan: int | None = None
-        self._answered: list[str] = []
 
     def keep(self, answer: Answer) -> None:
         """Acknowledge an answer: when this returns it is on the disk. The same answer twice is kept once."""
@@ -66,41 +70,39 @@ class Journal:
                 )
 
     @contextmanager
-    def plan(self, n_calls: int, until: datetime) -> Iterator[None]:
-        """A plan of so many visits, in random order, is carried out: their answers wait for its end.
+    def plan(self, n_calls: int) -> Iterator[None]:
+        """A plan of so many visits, in random order, is carried out: their answers wait for its end, however it ends.
 
-        Args:
-            until: when nobody works on it any more, whatever happens (`settle_abandoned`).
+        Raises:
+            StorageError: the memory, or the lock beside it, cannot be written; or somebody put another memory in the
+                place of the one that a collector works on.
         """
-        with self.memory.writing("begin a plan in") as db:
-            begun = db.execute("INSERT INTO plans (n_calls, until) VALUES (?, ?)", (n_calls, micros(until))).lastrowid
-        self._plan, self._answered = begun, []
-        try:
-            yield
-        finally:
-            self._plan = None
-            with self.memory.writing("settle a plan in") as db:
-                _settle(db, begun, self._answered)
+        with ExitStack() as held:
+            with self._settling("begin a plan in") as db:
+                begun = db.execute("INSERT INTO plans (n_calls) VALUES (?)", (n_calls,)).lastrowid
+                if not held.enter_context(disk.tried(self._lock_of(begun))):
+                    raise StorageError(
+                        f"could not begin a plan in {str(self.memory.path)!r}: a collector works on one that was here "
+                        "before; stop it, and begin again"
+                    )
+            self._plan = begun
+            try:
+                yield
+            finally:
+                self._plan = None
+                with self._settling("settle a plan in") as db:
+                    self._settle(db, begun)
 
-    def answered(self, answer_id: str) -> None:
-        """Say that a visit of the plan has its usable answer: this one."""
-        self._answered.append(answer_id)
-
-    def settle_abandoned(self, now: datetime) -> int:
-        """Settle the plans of collectors that were killed; gives their number.
-
-        Which answers were usable died with them: those with status 200 are taken for it.
-        """
-        with self.memory.writing("settle abandoned plans in") as db:
-            found = db.execute("SELECT plan FROM plans WHERE until <= ?", (micros(now),)).fetchall()
-            for (plan,) in found:
-                answered = db.execute(
-                    "SELECT answer_id FROM answers JOIN visits USING (answer_id)"
-                    " WHERE visits.plan = ? AND status = 200",
-                    (plan,),
-                ).fetchall()
-                _settle(db, plan, [answer_id for (answer_id,) in answered])
-        return len(found)
+    def settle_abandoned(self) -> int:
+        """Settle the plans of collectors that were killed; gives their number."""
+        n_settled = 0
+        with self._settling("settle abandoned plans in") as db:
+            for (plan,) in db.execute("SELECT plan FROM plans").fetchall():
+                with disk.tried(self._lock_of(plan)) as is_abandoned:
+                    if is_abandoned:
+                        self._settle(db, plan)
+                        n_settled += 1
+        return n_settled
 
     def note_plan(self, answer_id: str, plan: Mapping[str, tuple[float, int]]) -> None:
         """Add to a kept answer what the sampler knew of the pools in it."""
@@ -127,15 +129,40 @@ class Journal:
             n_drained += len(found)
         return n_drained
 
-
-def _settle(db: sqlite3.Connection, plan: int | None, answered: Sequence[str]) -> None:
-    """Say of what was answered how likely it was, where part of the plan was not; the answers may go then."""
-    n_calls = db.execute("SELECT n_calls FROM plans WHERE plan = ?", (plan,)).fetchone()
-    if n_calls and len(answered) < n_calls[0]:
-        share = len(answered) / n_calls[0]
-        for answer_id in answered:
-            (told,) = db.execute("SELECT plan FROM answers WHERE answer_id = ?", (answer_id,)).fetchone()
+    def _settle(self, db: sqlite3.Connection, plan: int | None) -> None:
+        """Say of what was answered how likely it was, where part of the plan was not; the answers may go then."""
+        (n_calls,) = db.execute("SELECT n_calls FROM plans WHERE plan = ?", (plan,)).fetchone()
+        answered = _answered(db, plan)
+        share = len(answered) / n_calls if n_calls else 1.0
+        for answer_id, told in answered.items() if share < 1.0 else ():
             scaled = {pool: [likely * share, n] for pool, (likely, n) in json.loads(told).items()}
             db.execute("UPDATE answers SET plan = ? WHERE answer_id = ?", (json.dumps(scaled), answer_id))
-    db.execute("DELETE FROM visits WHERE plan = ?", (plan,))
-    db.execute("DELETE FROM plans WHERE plan = ?", (plan,))
+        db.execute("DELETE FROM visits WHERE plan = ?", (plan,))
+        db.execute("DELETE FROM plans WHERE plan = ?", (plan,))
+        self._lock_of(plan).unlink(missing_ok=True)
+
+    @contextmanager
+    def _settling(self, verb: str) -> Iterator[sqlite3.Connection]:
+        with disk.reporting(f"{verb} {str(self.memory.path)!r}"), self.memory.writing(verb) as db:
+            yield db
+
+    def _lock_of(self, plan: int | None) -> Path:
+        return self.memory.path.with_name(f"{self.memory.path.name}.plan-{plan}")
+
+
+def _answered(db: sqlite3.Connection, plan: int | None) -> dict[str, str]:
+    """Answer -> what it says of its visit, of each visit of a plan that was answered.
+
+    A call that was asked again counts once, and what is no answer of the API does not count.
+    """
+    kept = db.execute(
+        "SELECT url, answer_id, answers.plan, status, content_type, body FROM answers JOIN visits USING (answer_id)"
+        " WHERE visits.plan = ? ORDER BY event_time",
+        (plan,),
+    )
+    told = {url: (answer_id, said) for url, answer_id, said, *answer in kept if _is_usable(*answer)}
+    return dict(told.values())
+
+
+def _is_usable(status: int, content_type: str | None, body: bytes) -> bool:
+    return is_usable(status, content_type, gzip.decompress(body))

@@ -36,7 +36,7 @@ def judged(answer: Answer, got: Transferred) -> Told:
     """What `answer` is worth; `got` is what it was made of."""
     status = answer.status
     if 200 <= status < 300:
-        trouble = got.trouble or _nonsense(answer)
+        trouble = got.trouble or _nonsense(answer.content_type, answer.body)
         return Told(answer=answer) if trouble is None else Told(f"status {status}, {trouble}", is_worth_repeating=True)
     if 300 <= status < 400:
         place = got.headers.get("location", "")
@@ -47,13 +47,22 @@ def judged(answer: Answer, got: Transferred) -> Told:
     return Told(f"status {status}", is_worth_repeating=True, wait_s=wait_s)
 
 
-def _nonsense(answer: Answer) -> str | None:
+def is_usable(status: int, content_type: str | None, body: bytes) -> bool:
+    """Whether an answer that was kept is one, as `judged` has it of one that arrived.
+
+    >>> is_usable(200, "application/json", b'{"data": []}'), is_usable(200, "application/json", b'{"data": [')
+    (True, False)
+    """
+    return 200 <= status < 300 and _nonsense(content_type, body) is None
+
+
+def _nonsense(content_type: str | None, body: bytes) -> str | None:
     """Why a whole body cannot be an answer of the API; None: it can."""
-    kind = (answer.content_type or "").split(";")[0].strip().lower()
+    kind = (content_type or "").split(";")[0].strip().lower()
     if not _JSON.fullmatch(kind):
-        return f"of type {answer.content_type} where JSON was asked for"
+        return f"of type {content_type} where JSON was asked for"
     try:
-        told = orjson.loads(answer.body)
+        told = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         return f"not JSON: {error}"
     return None if isinstance(told, dict) and "data" in told else "JSON without `data`"

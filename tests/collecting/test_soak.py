@@ -95,7 +95,6 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> Soaked:
         told.most_calls_a_minute = most_in_a_minute(moments)
         assert not [call for call in sandbox.control.calls() if call.fault == "trap"], "a redirect was followed"
     journal = Journal(Memory(folder / "collector" / "memory.sqlite"))
-    journal.settle_abandoned(told.market.start + 2 * DAY)
     drain(journal, told.lake)
     return told
 

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from api_records import SOURCE, answer, asked_for, minutes
 
 from pipeline.errors import StorageError
-from pipeline.lake import Lake
+from pipeline.lake import Lake, disk
 from pipeline.pools.drain import drain
 from pipeline.pools.journal import Journal
 from pipeline.pools.memory import Memory
@@ -36,16 +37,14 @@ for number in range(10_000):
 VISITOR = """
 import sys
 from pathlib import Path
-from api_records import answer, asked_for, minutes
+from api_records import answer, asked_for
 from pipeline.pools.journal import Journal
 from pipeline.pools.memory import Memory
 
 journal = Journal(Memory(Path(sys.argv[1])))
-with journal.plan(4, minutes(10)):
+with journal.plan(4):
     for number in range(2):
-        told = answer(b'{"data":[]}', number, call=asked_for(f"0x{number}"), plan={f"0x{number}": (0.8, 1)})
-        journal.keep(told)
-        number or journal.answered(told.answer_id)  # killed before the second is noted
+        journal.keep(answer(b'{"data":[]}', number, call=asked_for(f"0x{number}"), plan={f"0x{number}": (0.8, 1)}))
     journal.keep(answer(b'down', 2, call=asked_for("0x2"), plan={"0x2": (0.8, 1)}, status=503))
     print("visited", flush=True)
     sys.stdin.read()
@@ -135,30 +134,63 @@ def plans_of(lake: Lake) -> dict[str, object]:
     return {pool: said for plan in told for pool, said in json.loads(plan).items()}
 
 
+def visit(journal: Journal, pool: str, at: float, body: bytes = b'{"data":[]}', **told: Any) -> None:
+    journal.keep(answer(body, at, call=asked_for(pool), plan={pool: (0.8, 1)}, **told))
+
+
 def test_the_answers_of_a_plan_wait_for_its_end_and_then_tell_how_likely_they_were(
     journal: Journal, tmp_path: Path
 ) -> None:
     lake = Lake(tmp_path / "lake")
-    with journal.plan(2, minutes(10)):
-        told = answer(call=asked_for("0xa"), plan={"0xa": (0.5, 3)})
-        journal.keep(told)
-        journal.answered(told.answer_id)
+    with journal.plan(2):
+        visit(journal, "0xa", 0)
         journal.keep(answer(at=1))  # a page of new pools
         drain(journal, lake)
         assert (lake.scan(ANSWERS).collect().height, journal.n_answers()) == (1, 1)
-        assert journal.settle_abandoned(minutes(9)) == 0
+        drain(Journal(Memory(journal.memory.path)), lake)
+        assert journal.n_answers() == 1, "another collector leaves it alone"
     drain(journal, lake)
-    assert plans_of(lake) == {"0xa": [0.25, 3]}
-    with journal.plan(1, minutes(10)):
-        whole = answer(call=asked_for("0xb"), plan={"0xb": (0.5, 0)})
-        journal.keep(whole)
-        journal.answered(whole.answer_id)
+    assert plans_of(lake) == {"0xa": [0.4, 1]}
+    with journal.plan(1):
+        visit(journal, "0xb", 2)
     drain(journal, lake)
-    assert plans_of(lake)["0xb"] == [0.5, 0]
+    assert plans_of(lake)["0xb"] == [0.8, 1]
+
+
+def test_a_visit_counts_once_and_only_with_an_answer_of_the_api(journal: Journal, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    with journal.plan(8):
+        for at in range(3):
+            visit(journal, "0xa", at, b'{"data":[')  # cut short, and asked again
+        visit(journal, "0xa", 3)
+        visit(journal, "0xb", 4, status=203)
+        visit(journal, "0xc", 5, b"<html>", content_type="text/html")
+        visit(journal, "0xd", 6, status=503)
+    drain(journal, lake)
+    told = lake.scan(ANSWERS).sort("event_time").collect()["plan"]
+    assert [json.loads(plan).popitem()[1][0] for plan in told] == [0.8, 0.8, 0.8, 0.2, 0.2, 0.8, 0.8]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, StorageError])
+def test_a_plan_that_is_broken_off_counts_what_had_come(
+    journal: Journal, tmp_path: Path, end: type[BaseException]
+) -> None:
+    def carry_out() -> None:
+        with journal.plan(10):
+            for at in range(4):
+                visit(journal, f"0x{at}", at)
+            raise end
+
+    lake = Lake(tmp_path / "lake")
+    with pytest.raises(end):
+        carry_out()
+    drain(journal, lake)
+    assert plans_of(lake) == {f"0x{at}": [pytest.approx(0.32), 1] for at in range(4)}
 
 
 def test_what_was_seen_of_a_plan_before_its_collector_was_killed_tells_how_likely_it_was(tmp_path: Path) -> None:
     file, lake = tmp_path / "memory.sqlite", Lake(tmp_path / "lake")
+    journal = Journal(Memory(file))
     with subprocess.Popen(
         [sys.executable, "-c", VISITOR, str(file)],
         stdin=subprocess.PIPE,
@@ -167,14 +199,23 @@ def test_what_was_seen_of_a_plan_before_its_collector_was_killed_tells_how_likel
     ) as visitor:
         assert visitor.stdout is not None
         assert visitor.stdout.readline() == b"visited\n"
+        visitor.send_signal(signal.SIGSTOP)
+        drain(journal, lake)
+        assert journal.n_answers() == 3, "it may go on"
         visitor.send_signal(signal.SIGKILL)
-    journal = Journal(Memory(file))
-    drain(journal, lake)
-    assert journal.n_answers() == 3, "it may still be at work"
-    assert journal.settle_abandoned(minutes(10)) == 1
     drain(journal, lake)
     assert journal.n_answers() == 0
     assert plans_of(lake) == {"0x0": [0.4, 1], "0x1": [0.4, 1]}, "two of four calls were answered"
+    assert not list(tmp_path.glob("memory.sqlite.plan-*"))
+
+
+def test_no_plan_is_begun_beside_one_of_a_memory_that_was_taken_away(journal: Journal) -> None:
+    told = "a collector works on one that was here before"
+    held = disk.locked(journal.memory.path.with_name("memory.sqlite.plan-1"))
+    with held, pytest.raises(StorageError, match=told), journal.plan(1):
+        pass
+    with journal.plan(1):
+        visit(journal, "0xa", 0)
 
 
 def test_a_memory_of_the_version_before_is_brought_to_this_one_and_keeps_what_it_holds(tmp_path: Path) -> None:
@@ -187,8 +228,8 @@ def test_a_memory_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
         db.execute("PRAGMA user_version=1")
     memory.close()
     journal = Journal(Memory(file))
-    with journal.plan(1, minutes(10)):
-        journal.keep(answer(call=asked_for("0xa"), plan={"0xa": (1.0, 0)}))
+    with journal.plan(1):
+        visit(journal, "0xa", 0)
     assert journal.n_answers() == 2
     assert drain(journal, Lake(tmp_path / "lake")) == [minutes(0)]
 
