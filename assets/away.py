@@ -11,7 +11,7 @@ from typing import Final
 
 import dagster as dg
 
-from pipeline.errors import ClusterError, TransientError
+from pipeline.errors import ClusterError, RegistryAwayError
 
 TRIES: Final = 3
 PAUSE_SECONDS: Final = 60
@@ -36,7 +36,7 @@ def once_it_answers[T](
     for pause in pauses:
         try:
             return ask()
-        except TransientError as error:
+        except RegistryAwayError as error:
             say(f"{error}; asked again in {pause:g} s")
             time.sleep(pause)
     return ask()

@@ -16,7 +16,7 @@ from assets.models import SPEC as TRAINING
 from assets.predictions import REPLAYED, fed_today
 from assets.predictions import SPEC as SERVED
 from pipeline.calendars import DAY, Span
-from pipeline.errors import RegistryError, TransientError
+from pipeline.errors import RegistryAwayError, RegistryError
 from pipeline.lake import Lake
 from pipeline.predictions.pairs import coverage, losses_of, pairs, pairs_of, prior_losses
 from pipeline.promotion.cache import load_in_charge
@@ -96,7 +96,7 @@ def prior_of(registry: Registry, cache: Path, who: Deployed) -> dict[str, float]
 
     try:
         model = load_outcome(load_in_charge(registry, cache, who).model_bytes)
-    except (RegistryError, TransientError):
+    except (RegistryError, RegistryAwayError):
         return None
     return dict(zip(OUTCOMES, map(float, model.class_prior), strict=True))
 
@@ -164,7 +164,7 @@ def mute(registry: Registry, cache: Path, who: Deployed | None) -> str:
         return ""
     try:
         entry = load_in_charge(registry, cache, who).registered
-    except (RegistryError, TransientError):
+    except (RegistryError, RegistryAwayError):
         return ""
     try:
         why = why_mute(entry, fed_today())
@@ -179,7 +179,7 @@ def _broken_file(registry: Registry, cache: Path, champion: Deployed) -> list[Br
         load_in_charge(registry, cache, champion)
     except RegistryError as error:
         return [Breach("artifact", quoted(str(error)))]
-    except TransientError:
+    except RegistryAwayError:
         return []  # A registry that is away says nothing of the file.
     return []
 

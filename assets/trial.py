@@ -4,6 +4,7 @@ Belongs here: asking for a verdict, and telling what followed. Stays out: readin
 (`assets.sides`), verdicts, decisions and moves (`pipeline.promotion.looks`).
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from assets.pictures import picture
 from assets.quality import promotion_held
 from assets.sides import NAME, against_prior, broken_guards, mute, pairs_between, prior_of, shadowed, source_of
 from pipeline.calendars import Clock
-from pipeline.errors import TransientError
+from pipeline.errors import RegistryAwayError
 from pipeline.lake import Lake
 from pipeline.models.spec import FURTHER_HORIZONS_HOURS
 from pipeline.promotion.looks import Look, Looks
@@ -31,7 +32,8 @@ from pipeline.promotion.trial_spec import TRIAL
         dg.AssetCheckSpec(
             name="registry_answers",
             asset="trial",
-            description="The model registry answered. While it does not, trials wait; predictions go on without it.",
+            description="The model registry answered. While it does not, trials wait, predictions go on without it, "
+            "and the alert `registry.away` tells.",
         )
     ],
 )
@@ -45,10 +47,17 @@ def trial(
     """The challenger on trial: bets on its outcomes against the champion's, until they prove it better or end it."""
     looks, now = Looks(lake, Moves(lake, registry), OUTCOME, TRIAL), clock.now()
     try:
-        stands = looks.begin(now)
-    except TransientError as error:
+        return _looked_at(looks, lake, registry, model_cache, now)
+    except RegistryAwayError as error:
+        # What was decided before it went stands in the ledger, and the aliases follow at the next look.
         context.log.warning(f"trials wait: {error}")
         return _waiting("the registry is away", str(error))
+
+
+def _looked_at(
+    looks: Looks, lake: Lake, registry: Registry, model_cache: Path, now: datetime
+) -> dg.MaterializeResult[Any]:
+    stands = looks.begin(now)
     if stands.champion is None or stands.shadow is None:
         return _waiting("nobody is on trial")
     since, sides = stands.shadow.known_at, (stands.champion, stands.shadow)
@@ -138,7 +147,7 @@ def _reachable(lake: Lake, registry: Registry) -> Moves:
     """The moves, without a registry that is away: the ledger can be written, and the aliases follow later."""
     try:
         Moves(lake, registry).reconciled(NAME)
-    except TransientError:
+    except RegistryAwayError:
         return Moves(lake, None)
     return Moves(lake, registry)
 

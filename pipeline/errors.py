@@ -6,6 +6,7 @@
     │   ├── SourceError           the API gave no usable answer this time
     │   ├── ClusterError          the workers of other machines are gone, or hang
     │   ├── StoreAwayError        the object store under the lake did not answer
+    │   ├── RegistryAwayError     the model registry did not answer
     │   └── LockLostError         a lock that machines share could not be had, or not be kept
     └── PermanentError            the same call fails again: say what to change
         ├── UsageError            what was asked for makes no sense (exit status 2)
@@ -42,6 +43,10 @@ class ClusterError(TransientError):
 
 class StoreAwayError(TransientError):
     """The object store under the lake did not answer, or was too busy to."""
+
+
+class RegistryAwayError(TransientError):
+    """The model registry, or the database under it, did not answer."""
 
 
 class LockLostError(TransientError):

@@ -25,7 +25,7 @@ from pipeline.monitoring.alerts.rules import Rules
 from pipeline.monitoring.alerts.setup import AlertSetup
 from pipeline.monitoring.alerts.sources import failed, missed
 from resources.messenger import is_delivering, start_delivery
-from sensors.runs_and_ticks import as_failed, forgotten, not_yet_over, ticking
+from sensors.runs_and_ticks import as_failed, forgotten, not_yet_over, registry_asked, ticking
 
 LOOK_EVERY = 5 * MINUTE
 """How often tables, schedules and ages are looked at; what failed is written down at once."""
@@ -127,6 +127,7 @@ def _look(
     looked, events = looked_over(lake, clock.now(), setup.spec, problems)
     since = memory.watched_since(now)
     looked |= missed(ticking(instance, now), now, watched_since=since) | not_yet_over(instance, lake, now)
+    looked |= registry_asked(instance)
     events += forgotten(instance, lake, now, setup.spec)
     try:
         rules = setup.rules()

@@ -15,13 +15,14 @@ from dagster._core.scheduler.instigation import (
     InstigatorType,
     ScheduleInstigatorData,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 
 from pipeline.lake import Lake
 from pipeline.monitoring.alerts.events import Event
 from pipeline.monitoring.alerts.journal import remembered
-from pipeline.monitoring.alerts.sources import FailedRun, Ticking, failed, job_of
+from pipeline.monitoring.alerts.sources import FailedRun, Ticking, failed, job_of, registry_away
 from pipeline.monitoring.alerts.spec import AlertsSpec
 from pipeline.monitoring.alerts.state import Looked, still_open
 from pipeline.tables import ALERTS
@@ -91,6 +92,21 @@ def _ticking(instance: dg.DagsterInstance, state: InstigatorState, now: datetime
         expected=[moment.astimezone(UTC) for moment in expected],
         since=None if since is None else datetime.fromtimestamp(since, UTC),
     )
+
+
+def registry_asked(instance: dg.DagsterInstance) -> Looked:
+    """Whether the registry answered when `trial` asked it last."""
+    key = dg.AssetCheckKey(dg.AssetKey("trial"), "registry_answers")
+    told = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=told)
+    if not records:
+        return Looked(frozenset())
+    (last,) = records
+    if last.status is AssetCheckExecutionRecordStatus.SUCCEEDED:
+        return registry_away(None)
+    event = last.event.dagster_event if last.event else None
+    words = event.asset_check_evaluation_data.description if event else None
+    return registry_away((datetime.fromtimestamp(last.create_timestamp, UTC), words or ""))
 
 
 def not_yet_over(instance: dg.DagsterInstance, lake: Lake, now: datetime) -> Looked:

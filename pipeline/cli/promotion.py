@@ -17,7 +17,7 @@ from rich.text import Text
 from pipeline.cli.promotion_status import comparisons_table, mute_of, standings_table, told_of, words_on
 from pipeline.cli.rows import print_wide
 from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of, user_name
-from pipeline.errors import ServiceError, TransientError, UsageError
+from pipeline.errors import RegistryAwayError, ServiceError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,7 @@ def reconcile_command(model: AnyModel = None, data_dir: DataDir = None) -> None:
         return
     with reached(settings) as (registry, why_not):
         if registry is None:
-            raise TransientError(f"reconciled {models!r}: the registry cannot be reached: {why_not}")
+            raise RegistryAwayError(f"reconciled {models!r}: the registry cannot be reached: {why_not}")
         moves = Moves(lake_of(settings), registry)
         for name in models:
             pointers = registry.pointers(name)

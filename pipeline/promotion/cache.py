@@ -38,7 +38,7 @@ def load_in_charge(
 
     Raises:
         RegistryError: the registry's file is not what the ledger says, or it cannot be asked any more.
-        TransientError: it is not in the cache and the registry cannot be reached.
+        RegistryAwayError: it is not in the cache and the registry cannot be reached.
         StorageError: the cache cannot be written.
     """
     entry = _cached(cache_folder, deployed)

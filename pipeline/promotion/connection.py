@@ -9,7 +9,7 @@ import os
 import warnings
 from typing import Any, Final
 
-from pipeline.errors import TransientError
+from pipeline.errors import RegistryAwayError
 
 _CONNECT_S: Final = 5
 
@@ -37,7 +37,7 @@ def probe(uri: str) -> None:
     """Touch the database once: MLflow itself would knock ten times, for over a minute and a half.
 
     Raises:
-        TransientError: it does not answer.
+        RegistryAwayError: it does not answer.
     """
     if not uri.startswith("postgresql"):
         return
@@ -48,4 +48,6 @@ def probe(uri: str) -> None:
     try:
         engine.connect().close()
     except sqlalchemy.exc.OperationalError as error:
-        raise TransientError(f"connected to the registry's database: {error.orig!r}; is PostgreSQL running?") from error
+        raise RegistryAwayError(
+            f"connected to the registry's database: {error.orig!r}; is PostgreSQL running?"
+        ) from error

@@ -86,7 +86,7 @@ class Moves:
         """Who stands where, after the registry was made to agree.
 
         Raises:
-            RegistryError, TransientError: see `reconciliation.reconcile`.
+            RegistryError, RegistryAwayError: see `reconciliation.reconcile`.
         """
         with self._moving():
             ledger = self.ledger()
@@ -106,7 +106,7 @@ class Moves:
 
         Raises:
             UsageError: the move would break a rule; nothing was written.
-            RegistryError, TransientError: the row was written, and the registry could not be made to agree; the next
+            RegistryError, RegistryAwayError: the row was written, and the registry could not be made to agree; the next
                 reconciliation does it. Or, before it was written: the ledger is broken.
         """
         with self._moving():

@@ -53,7 +53,7 @@ def differences(registry: Registry, ledger: pl.DataFrame, model_name: str) -> Di
 
     Raises:
         RegistryError: the ledger is broken, or shorter than the registry remembers.
-        TransientError: the registry cannot be reached.
+        RegistryAwayError: the registry cannot be reached.
     """
     pointers = registry.pointers(model_name)
     verify(ledger.sort("sequence"), head=pointers.ledger_head)
@@ -89,7 +89,7 @@ def reconcile(registry: Registry, ledger: pl.DataFrame, model_name: str) -> Reco
         RegistryError: the ledger is broken or shorter than the registry remembers, or a version it names is not in
             the registry or has another model file. The aliases are left where they were. A version that is lost for
             good and stands somewhere else than in charge can be vetoed, one in charge rolled back.
-        TransientError: the registry cannot be reached.
+        RegistryAwayError: the registry cannot be reached.
     """
     found = differences(registry, ledger, model_name)
     for who in {who.version: who for who in found.to_set.values()}.values():

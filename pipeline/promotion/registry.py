@@ -6,7 +6,7 @@ registry's aliases follow the ledger (`reconciliation`), never the other way rou
 
 No model is ever unpickled: a version is one file (`kinds`), read as bytes, and those bytes must hash to what the
 registry's tag and the ledger say before anybody parses them. The registry may be down: nothing here waits for
-minutes, and what may come back is raised as `TransientError`.
+minutes, and what may come back is raised as `RegistryAwayError`.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import RegistryError, TransientError
+from pipeline.errors import RegistryAwayError, RegistryError
 from pipeline.promotion.card import describe
 from pipeline.promotion.connection import mlflow, probe
 from pipeline.promotion.flavours import check_model
@@ -33,7 +33,7 @@ _ABSENT: Final = "RESOURCE_DOES_NOT_EXIST"
 class Registry:
     """One MLflow registry, at a server (`http://...`) or straight at its database (`postgresql://...`).
 
-    Calls that fail raise `TransientError` where the same call may succeed later (server or database away), else
+    Calls that fail raise `RegistryAwayError` where the same call may succeed later (server or database away), else
     `RegistryError`. One writer at a time: two processes that register the same model at once may both log it; every
     reader then sees the lower version.
 
@@ -58,7 +58,7 @@ class Registry:
 
         Raises:
             InputError: the model file does not take and give what the run says.
-            RegistryError, TransientError: see the class.
+            RegistryError, RegistryAwayError: see the class.
         """
         with self._asking(f"registered {run.model_name!r}") as client:
             experiment_id = self._experiment_id(client, run.model_name)
@@ -140,7 +140,7 @@ class Registry:
 
         Raises:
             RegistryError: there is no such version or file, it has no tag `model_sha256`, or the hashes differ.
-            TransientError: the registry cannot be reached.
+            RegistryAwayError: the registry cannot be reached.
         """
         with self._asking(f"loaded {model_name!r} version {version}") as client, tempfile.TemporaryDirectory() as tmp:
             entry = _version(client.get_model_version(model_name, str(version)))
@@ -156,7 +156,7 @@ class Registry:
 
         Raises:
             RegistryError: the run or its files are gone.
-            TransientError: the registry cannot be reached.
+            RegistryAwayError: the registry cannot be reached.
         """
         attempted = f"read the plots of {version.model_name!r} version {version.version}"
         with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
@@ -170,7 +170,7 @@ class Registry:
 
         Raises:
             RegistryError: the run or its files are gone.
-            TransientError: the registry cannot be reached.
+            RegistryAwayError: the registry cannot be reached.
         """
         attempted = f"read {name!r} of {version.model_name!r} version {version.version}"
         with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
@@ -181,7 +181,7 @@ class Registry:
 
         Raises:
             RegistryError: there is no such version, or its run is gone.
-            TransientError: the registry cannot be reached.
+            RegistryAwayError: the registry cannot be reached.
         """
         attempted = f"kept {name!r} with {model_name!r} version {version}"
         with self._asking(attempted) as client, tempfile.TemporaryDirectory() as tmp:
@@ -251,7 +251,7 @@ class Registry:
                 self._connected = library.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             yield self._connected
         except library.exceptions.MlflowException as error:
-            kind = TransientError if error.error_code in _DOWN else RegistryError
+            kind = RegistryAwayError if error.error_code in _DOWN else RegistryError
             raise kind(f"{what}: the model registry answered {error.error_code}: {error.message}") from error
         except OSError as error:
             raise RegistryError(f"{what}: a file of the artifact store cannot be used: {error!r}") from error

@@ -12,7 +12,7 @@ import pytest
 from assets import away, features
 from assets.hours import range_tags
 from pipeline.calendars import Span, ceil, floor
-from pipeline.errors import ClusterError, InputError, PoolcastError, TransientError
+from pipeline.errors import ClusterError, InputError, PoolcastError, RegistryAwayError
 from pipeline.features import in_parts
 from pipeline.lake import Lake
 from pipeline.tables import FAMILY_TABLES, POOLS, SNAPSHOTS
@@ -79,13 +79,13 @@ def test_a_registry_that_comes_back_is_asked_again_and_one_that_stays_away_is_no
     def away_at_first() -> int:
         asked.append("")
         if len(asked) < 3:
-            raise TransientError("the registry is away")
+            raise RegistryAwayError("the registry is away")
         return 7
 
     assert away.once_it_answers(away_at_first, said.append, (0, 0)) == 7
     assert said == ["the registry is away; asked again in 0 s"] * 2
     asked.clear()
-    with pytest.raises(TransientError):
+    with pytest.raises(RegistryAwayError):
         away.once_it_answers(away_at_first, said.append, (0,))
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from training_runs import AT, FEATURES, a_model, a_run
 
-from pipeline.errors import RegistryError, TransientError
+from pipeline.errors import RegistryAwayError, RegistryError
 from pipeline.promotion.cache import KEPT, kept_version, load_in_charge
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.standing import Deployed
@@ -25,7 +25,7 @@ class Shelf:
 
     def load(self, model_name, version, *, expected_sha256=None):
         if self.is_away:
-            raise TransientError("the registry is away")
+            raise RegistryAwayError("the registry is away")
         self.n_asked += 1
         run = self.runs[version - 1]
         tags = {**run.identity, **run.told_inputs, **run.kind.tags}
@@ -64,7 +64,7 @@ def test_the_second_time_nobody_asks_the_registry(shelf, run, tmp_path):
 
 def test_a_registry_that_is_away_is_said_to_be_where_the_cache_has_nothing(shelf, run, tmp_path):
     shelf.is_away = True
-    with pytest.raises(TransientError, match="away"):
+    with pytest.raises(RegistryAwayError, match="away"):
         load_in_charge(shelf, tmp_path, deployed(run))
     assert files(tmp_path) == []
 
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_deleted_and_fetched_anew(shelf, run, tmp_path, damage
     whole = path.read_bytes()
     path.write_bytes(DAMAGES[damage](whole))
     shelf.is_away = True
-    with pytest.raises(TransientError):
+    with pytest.raises(RegistryAwayError):
         load_in_charge(shelf, tmp_path, deployed(run))
     assert files(tmp_path) == []
     shelf.is_away = False
@@ -164,7 +164,7 @@ def test_who_is_used_stays_and_who_was_not_used_for_longest_is_swept_out(tmp_pat
     shelf.is_away = True
     load_in_charge(shelf, tmp_path, deployed(runs[0]))
     load_in_charge(shelf, tmp_path, deployed(runs[-1], len(runs)))
-    with pytest.raises(TransientError):
+    with pytest.raises(RegistryAwayError):
         load_in_charge(shelf, tmp_path, deployed(runs[1], 2))
 
 
@@ -175,7 +175,7 @@ def test_what_a_killed_process_left_half_written_is_never_read_and_swept(shelf, 
     beside.write_bytes(path.read_bytes()[:50])
     path.unlink()
     shelf.is_away = True
-    with pytest.raises(TransientError):
+    with pytest.raises(RegistryAwayError):
         load_in_charge(shelf, tmp_path, deployed(run))
     shelf.is_away = False
     other = a_run(1)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from training_runs import CLASSES, FEATURES, a_ledger, a_model, a_run, model_file
 
-from pipeline.errors import InputError, RegistryError, TransientError
+from pipeline.errors import InputError, RegistryAwayError, RegistryError
 from pipeline.promotion.kinds import Classifier
 from pipeline.promotion.reconciliation import reconcile
 from pipeline.promotion.registry import Registry
@@ -264,5 +264,5 @@ def test_a_deleted_experiment_is_said_to_be_deleted(registry, client, model_name
 @pytest.mark.parametrize("uri", [ABSENT, "http://127.0.0.1:1"])
 @pytest.mark.timeout(60)
 def test_a_registry_that_is_down_says_so_soon_and_as_something_to_retry(uri, tmp_path):
-    with pytest.raises(TransientError, match="registry"):
+    with pytest.raises(RegistryAwayError, match="registry"):
         Registry(uri, tmp_path).champion("pool-outcome")

@@ -77,8 +77,8 @@ class Watched:
 
     def runs(self, job: str, *assets: object, is_noticed: bool = True) -> dg.SkipReason | None:
         definitions = dg.Definitions(
-            assets=[each for each in assets if isinstance(each, dg.AssetsDefinition) and not each.check_keys],
-            asset_checks=[each for each in assets if isinstance(each, dg.AssetsDefinition) and each.check_keys],
+            assets=[each for each in assets if isinstance(each, dg.AssetsDefinition) and each.keys],
+            asset_checks=[each for each in assets if isinstance(each, dg.AssetsDefinition) and not each.keys],
             jobs=[dg.define_asset_job(job)],
             executor=dg.in_process_executor,
         )
@@ -143,6 +143,32 @@ def test_a_failed_run_is_told_once_with_its_steps_and_is_over_when_its_job_succe
     for _ in range(3):
         watched.looks_again()
     assert watched.alerts == [("run.failed", "raised", "train"), ("run.failed", "recovered", "train")]
+
+
+def registry(answers: bool) -> dg.AssetsDefinition:
+    """The asset `trial` as it tells of the registry."""
+
+    @dg.asset(name="trial", check_specs=[dg.AssetCheckSpec(name="registry_answers", asset="trial")])
+    def asks() -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster takes the bare class alone
+        severity = dg.AssetCheckSeverity.WARN
+        told = dg.AssetCheckResult(passed=answers, severity=severity, description="a server that is down")
+        return dg.MaterializeResult(check_results=[told])
+
+    return asks
+
+
+def test_a_registry_that_is_away_is_told_though_no_run_fails_and_is_over_when_it_answers(watched: Watched) -> None:
+    watched.tick()
+    assert watched.alerts == []
+    watched.runs("serve", registry(False))
+    watched.looks_again()
+    assert watched.alerts == [("registry.away", "raised", "trial")]
+    (row,) = remembered(watched.lake, ALERTS, watched.clock.now()).to_dicts()
+    assert row["details"] == "a server that is down"
+    watched.runs("serve", registry(True))
+    for _ in range(3):
+        watched.looks_again()
+    assert watched.alerts == [("registry.away", "raised", "trial"), ("registry.away", "recovered", "trial")]
 
 
 def scheduled(watched: Watched, name: str, cron: str, *, on: bool, ticked: timedelta | None) -> None:

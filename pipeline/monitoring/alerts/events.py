@@ -34,6 +34,7 @@ KINDS: Final = {
     "quality.floor": Kind("warning", "the quality of a table is below its floor"),
     "freshness.stale": Kind("warning", "the newest row of a table is older than it should be"),
     "schedule.missed": Kind("warning", "a schedule that is switched on did not tick twice in a row"),
+    "registry.away": Kind("warning", "the model registry did not answer, and trials wait for it"),
     "run.failed": Kind("warning", "a run failed"),
     "check.failed": Kind("critical", "a blocking check failed, and what depends on it waits"),
     "promotion.promote": Kind("info", "another version took charge"),

@@ -172,6 +172,26 @@ def missed(schedules: Sequence[Ticking], now: datetime, watched_since: datetime 
     return Looked(frozenset({"schedule.missed"}), tuple(found), frozenset(still))
 
 
+def registry_away(found: tuple[datetime, str] | None) -> Looked:
+    """Whether the registry was away when it was asked last: since when, and what was said; None: it answered."""
+    events = (
+        []
+        if found is None
+        else [
+            Event(
+                kind="registry.away",
+                subject="trial",
+                title="the model registry does not answer, and trials wait for it",
+                body="Predictions go on with the files that are kept here. Does MLflow run? See: poolcast status",
+                event_time=found[0],
+                state="raised",
+                details=(found[1],),
+            )
+        ]
+    )
+    return Looked(frozenset({"registry.away"}), tuple(events))
+
+
 @dataclass(frozen=True)
 class FailedRun:
     """A run that failed: its job, when, its failed steps, its failed blocking checks with what they said."""
