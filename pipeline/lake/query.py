@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline.errors import UsageError
 from pipeline.lake.arrow import Files, dataset
+from pipeline.lake.disk import storage_error
 from pipeline.lake.failures import in_words, store_error
 from pipeline.lake.store import Lake
 from pipeline.tables import TABLES
@@ -66,8 +67,12 @@ def _told(error: Exception, beneath: list[BaseException]) -> BaseException:
     if str(error) == _STOPPED or any(isinstance(failure, KeyboardInterrupt) for failure in beneath):
         return KeyboardInterrupt()
     told = store_error(_ATTEMPT, "\n".join(str(failure) for failure in (*beneath, error)))
+    if told is not None:
+        return told
+    if beneath:
+        return storage_error(_ATTEMPT, beneath[0])
     words = _CONTROL.sub(" ", str(error)).strip()[:2000]
-    return told or UsageError(f"could not {_ATTEMPT}: {words}")
+    return UsageError(f"could not {_ATTEMPT}: {words}")
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

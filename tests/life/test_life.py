@@ -3,14 +3,24 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.errors import UsageError
+from pipeline.errors import (
+    CommitConflictError,
+    LockLostError,
+    PoolcastError,
+    RegistryAwayError,
+    StoreAwayError,
+    UsageError,
+)
 from pipeline.promotion.chain import verify
+from pipeline.promotion.looks import Looks
 from pipeline.promotion.registry import Registry
+from pipeline.promotion.standing import Standing
 from pipeline.tables import COMPARISONS, PREDICTIONS
 from tests.life.life_bench import BEGIN, DAY, HOUR, NAME, NAMES, Life
 
@@ -137,6 +147,43 @@ def test_while_the_registry_is_down_predictions_go_on_and_the_move_is_made_after
     life.look(BEGIN + 9 * DAY)
     assert life.checks["registry_answers"]
     assert life.standing().champion.version == good  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [LockLostError, StoreAwayError, CommitConflictError])
+def test_what_is_the_lakes_trouble_is_not_called_the_registrys(
+    life: Life, monkeypatch: pytest.MonkeyPatch, error: type[PoolcastError]
+) -> None:
+    life.on_trial(WEAK, GOOD)
+
+    def lost(_looks: Looks, _at: object) -> None:
+        raise error("the object store did not answer")
+
+    monkeypatch.setattr(Looks, "begin", lost)
+    with pytest.raises(error):
+        life.look(BEGIN + DAY)
+
+
+def test_a_registry_that_goes_after_a_move_fails_no_run_and_the_move_stands(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, good = life.on_trial(WEAK, GOOD)
+    life.look(BEGIN + DAY)
+    begin, begun = Looks.begin, list[object]()
+
+    def once(looks: Looks, at: datetime) -> Standing:
+        begun.append(at)
+        if len(begun) > 1:
+            raise RegistryAwayError("it went away meanwhile")
+        return begin(looks, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Looks, "begin", once)
+        said = life.look(BEGIN + 9 * DAY)["trial"]
+    assert (said["decision"], said["reason"]) == ("wait", "the registry is away")
+    assert not life.checks["registry_answers"]
+    assert life.standing().champion.version == good  # type: ignore[union-attr]
+    life.look(BEGIN + 9 * DAY + HOUR)
+    assert life.checks["registry_answers"]
 
 
 def test_a_champion_that_does_harm_goes_though_the_registry_is_away(life: Life) -> None:
