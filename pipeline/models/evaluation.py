@@ -121,8 +121,8 @@ def _evaluated(
     curve = curve_of(laid, choice, head, spec)
     progress("slices and plots", 0.96)
     evaluations = {name: _predictions(own, block.test, p) for name, p in said.items()}
-    reserve = own.frame["reserve_usd"].gather(block.test) if "reserve_usd" in own.frame.columns else None
-    sliced = {name: by_slice(evaluations[name], reserve, spec) for name in (MODEL, BASELINES[0])}
+    known = own.frame.select(own.feature_names)[block.test]
+    sliced = {name: by_slice(evaluations[name], known, spec) for name in (MODEL, BASELINES[0])}
     levels = {name: float(row_log_loss(laid.bench.y[block.test], said[name]).mean()) for name in BASELINES}
     trained = Trained(
         training_set_id=own.training_set_id,

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from pipeline.models.competition import Choice
 from pipeline.models.head import Head
@@ -23,7 +24,7 @@ from pipeline.models.pictures.curves import curves_plot
 from pipeline.models.pictures.importance import importance_plot, shap_plot
 from pipeline.models.pictures.lines import error_by_age_plot, learning_curve_plot
 from pipeline.models.shap_values import sampled_shap, shap_importance
-from pipeline.models.slices import slices, with_tier
+from pipeline.models.slices import ACTIVITY, slices, with_activity, with_tier
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.splits import Rows
 from pipeline.tables import OUTCOMES
@@ -68,17 +69,20 @@ def pictures(
     }
 
 
-def by_slice(evaluation: pl.DataFrame, reserve_usd: pl.Series | None, spec: TrainingSpec) -> pl.DataFrame:
-    """Every figure of the last block by decision age, by network and by liquidity tier, `slices.SLICES`.
+def by_slice(evaluation: pl.DataFrame, known: pl.DataFrame, spec: TrainingSpec) -> pl.DataFrame:
+    """Every figure of the last block by decision age, network, liquidity tier and activity, `slices.SLICES`.
 
     Args:
         evaluation: what a predictor says of it.
-        reserve_usd: each row's reserve at the decision; None: there are no tiers.
+        known: the features of the same rows, in the same order; of those that are not there no slice is made.
     """
-    if reserve_usd is None:
-        return slices(evaluation, SLICED_BY, rules_of(spec))
-    tiered = with_tier(evaluation.with_columns(reserve_usd.alias("reserve_usd")), TIER_EDGES)
-    return slices(tiered, (*SLICED_BY, "tier"), rules_of(spec))
+    told = known.select(cs.by_name("reserve_usd", *ACTIVITY, require_all=False))
+    frame, by = pl.concat([evaluation, told], how="horizontal"), list(SLICED_BY)
+    if "reserve_usd" in frame.columns:
+        frame, by = with_tier(frame, TIER_EDGES), [*by, "tier"]
+    if set(ACTIVITY) <= set(frame.columns):
+        frame, by = with_activity(frame, ACTIVITY), [*by, "traded"]
+    return slices(frame, by, rules_of(spec))
 
 
 def shap_of(model: OutcomeModel, laid: Laid, spec: TrainingSpec) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures by slices of the rows: by horizon, network, liquidity tier, age, or any other column.
+"""Figures by slices of the rows: by horizon, network, liquidity tier, age, activity, or any other column.
 
 Belongs here: cutting rows into slices and the long table of their figures. Stays out: the figures (`metrics`), their
 intervals (`intervals`), and where tiers begin (the sampler's spec; it is an argument).
@@ -34,6 +34,7 @@ MIN_POOLS: Final = 30
 """A slice of fewer pools gets no intervals: docs/evaluation.md says how often they would hold the truth."""
 MAX_SLICES: Final = 50
 AGE_EDGES_HOURS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 72.0, 168.0)
+ACTIVITY: Final = ("n_buys_1h", "n_sells_1h")
 RULES: Final = FigureRules()
 UNKNOWN: Final = "unknown"
 
@@ -110,6 +111,21 @@ def with_tier(frame: pl.DataFrame, tiers: Tiers, reserve: str = "reserve_usd") -
         tier = pl.when(usd > bound if is_exclusive else usd >= bound).then(pl.lit(name)).otherwise(tier)
     known = pl.when(usd.is_not_null() & usd.cast(pl.Float64).is_not_nan()).then(tier)
     return frame.with_columns(known.cast(pl.Enum([poorest, *reversed(names)])).alias("tier"))
+
+
+def with_activity(frame: pl.DataFrame, counts: Sequence[str] = ACTIVITY) -> pl.DataFrame:
+    """The frame with `traded`: whether the pool was, in the hour before; unknown is null.
+
+    What becomes of a pool that sleeps is easily said, and such rows make any figure of all rows look better.
+
+    >>> frame = pl.DataFrame({"n_buys_1h": [0, 2, None], "n_sells_1h": [0, 0, 1]})
+    >>> with_activity(frame)["traded"].to_list()
+    ['not in the last hour', 'in the last hour', None]
+    """
+    buys, sells = counts
+    n_trades = pl.col(buys) + pl.col(sells)
+    told = pl.when(n_trades > 0).then(pl.lit("in the last hour")).otherwise(pl.lit("not in the last hour"))
+    return frame.with_columns(pl.when(n_trades.is_not_null()).then(told).alias("traded"))
 
 
 def with_age(frame: pl.DataFrame, age: str, edges: Sequence[float] = AGE_EDGES_HOURS) -> pl.DataFrame:

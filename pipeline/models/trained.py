@@ -30,7 +30,7 @@ class Trained:
         shap: `shap_values.shap_importance` of a sample of the last block, in probabilities.
         headline: ROC-AUC for RUG within the horizon, decided at the headline age, on the last block.
         plots: PNG bytes by name.
-        slices: `slices.SLICES`: the model on the last block by decision age, network and liquidity tier.
+        slices: `slices.SLICES`: the model on the last block by decision age, network, tier and activity.
         learning_curve: `learning_curve.CURVE`: its log loss there over the size of the training set.
         kind: the kind of model that was chosen.
         standings: each kind on each fold, see `competition.Choice`.

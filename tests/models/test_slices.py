@@ -4,8 +4,10 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipeline.errors import InputError, UsageError
+from pipeline.models.evidence import by_slice
 from pipeline.models.intervals import FigureRules
 from pipeline.models.slices import MIN_POOLS, SLICES, nested_slices, slices, with_age, with_tier
+from pipeline.models.spec import TrainingSpec
 from pipeline.snapshots.schedule import interval_of
 from pipeline.snapshots.spec import SnapshotsSpec
 from pipeline.tables import OUTCOMES
@@ -90,3 +92,18 @@ def test_a_report_nests_slices_by_what_cuts_them():
     assert set(told) == {"horizon"}
     assert list(told["horizon"]) == ["6", "24"]
     assert told["horizon"]["6"]["figures"]["log_loss"]["low"] > 0
+
+
+def test_the_last_block_is_cut_by_what_was_known_of_it():
+    frame = evaluation()
+    n = frame.height
+    known = pl.DataFrame({
+        "another": np.zeros(n), "reserve_usd": np.linspace(0, 2e5, n), "n_sells_1h": np.zeros(n, np.int64),
+        "n_buys_1h": [None, *([0] * 59), *([3] * 100)],
+    })  # fmt: skip
+    told = by_slice(frame, known, TrainingSpec(n_resamples=50))
+    assert told["by"].unique(maintain_order=True).to_list() == ["decision_age_hours", "network", "tier", "traded"]
+    traded = told.filter(by="traded", metric="log_loss").select("slice", "n_rows").rows()
+    assert dict(traded) == {"in the last hour": 100, "not in the last hour": 59, "unknown": 1}
+    few = by_slice(frame, known.drop("n_buys_1h", "reserve_usd"), TrainingSpec(n_resamples=50))
+    assert set(few["by"]) == {"decision_age_hours", "network"}
