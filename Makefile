@@ -35,7 +35,7 @@ audit: ## look up every pinned package in PyPI's list of known vulnerabilities
 
 screenshots: ## take the pictures of docs/ui.md anew, of what `make demo` made
 	@scripts/bootstrap.sh test
-	@POOLCAST_SCREENSHOTS=docs/images POOLCAST_UI_DATA=data $(BIN)/python -m pytest -q tests/ui
+	@PICTURES_INTO=docs/images PICTURES_OF=data $(BIN)/python -m pytest -q tests/ui
 
 bench: ## measure the whole beside what people would use instead; writes docs/benchmarks.md
 	@scripts/bootstrap.sh test

@@ -4,7 +4,6 @@ Belongs here: from an address and the environment to a `Lake`, refusing what cou
 out: Dagster's door to it (`doors`), and what a lake does (`pipeline.lake`).
 """
 
-import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,10 +12,9 @@ from pipeline.errors import StorageError, UsageError
 from pipeline.lake import Lake
 from pipeline.lake.bucket import Bucket
 from pipeline.lake.locks import FileLocks, Locks, ServerLocks
+from resources.addresses import is_address, require_lake
 from resources.settings import Settings, StoreSettings
 
-_ADDRESS: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -36,14 +34,8 @@ def lake_at(where: str, settings: Settings) -> Lake:
         UsageError: the address is none, or its store would be spoken to without encryption over a network.
         StorageError: there are no keys to the store.
     """
-    if not _SCHEME.match(where):
+    if not is_address(require_lake(where)):
         return Lake(Path(where))
-    if not _ADDRESS.fullmatch(where):
-        # What was given may hold a key, so it is not repeated.
-        raise UsageError(
-            "POOLCAST_LAKE_URL is no address of an object store: give s3://BUCKET/PREFIX in plain letters, digits and "
-            "'.-_='; keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
     return Lake(Bucket(where.rstrip("/"), _locks(settings), is_plain=_is_plain(settings.store)))
 
 
@@ -63,7 +55,7 @@ def _is_plain(store: StoreSettings) -> bool:
         host = endpoint.hostname
     except ValueError:
         endpoint, host = urlsplit(""), None
-    if endpoint.scheme not in ("http", "https") or host is None or "@" in endpoint.netloc:
+    if endpoint.scheme not in ("http", "https") or host is None or "@" in (store.endpoint or ""):
         raise UsageError("AWS_ENDPOINT_URL is no address of a store: give https://HOST:PORT, without a name or a key")
     if endpoint.scheme == "http" and host not in _LOOPBACK and not store.may_be_plain:
         raise UsageError(

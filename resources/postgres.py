@@ -5,15 +5,18 @@ embedded one, and saying in clear words why a server cannot be used. Stays out: 
 (`embedded_postgres`), and our own tables (the lake).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+import psycopg2
 import sqlalchemy as sa
+from psycopg2.extensions import make_dsn
 from sqlalchemy.engine import URL, Connection, make_url
 
-from pipeline.errors import ServiceError
+from pipeline.errors import ServiceError, UsageError
+from resources.addresses import not_a_server, require_server
 from resources.embedded_postgres import EmbeddedServer, embedded_postgres
 from resources.settings import Settings
 
@@ -23,10 +26,6 @@ OLDEST_VERSION: Final = 13
 LEAST_CONNECTIONS: Final = 30
 """What `poolcast up` may need: 4 at rest, 12 seen with runs under way and pages open, of which MLflow may take 10."""
 
-_NO_ADDRESS: Final = (
-    "POOLCAST_POSTGRES_URL is not an address: give postgresql://USER:PASSWORD@HOST/DATABASE, with the special "
-    "characters of the password percent-encoded ('@' is %40, '/' is %2F)"
-)
 _CONNECT_SECONDS = 10
 _NOT_ALLOWED = "42501"
 _EXISTS_ALREADY = frozenset({"42P04", "23505"})
@@ -59,6 +58,7 @@ def postgres(settings: Settings) -> Iterator[Databases]:
     """Hold a PostgreSQL server with both databases for the length of the block.
 
     Raises:
+        UsageError: what was given is no address of a server.
         ServiceError: the server cannot be started or reached, or refuses to hold our databases.
     """
     if settings.postgres_url is not None:
@@ -74,23 +74,31 @@ def server_url(text: str) -> URL:
     """Read `POOLCAST_POSTGRES_URL`. What it holds may be a secret, so no message repeats it.
 
     Raises:
-        ServiceError: it is no address of a PostgreSQL server.
+        UsageError: it is no address of a PostgreSQL server.
     """
+    require_server(text)
     try:
         url = make_url("postgresql://" + text.removeprefix("postgres://") if text.startswith("postgres://") else text)
     except (sa.exc.ArgumentError, ValueError):
         # Without its cause: SQLAlchemy's and int()'s words quote parts of the address.
-        raise ServiceError(_NO_ADDRESS) from None
-    if url.drivername not in ("postgresql", "postgresql+psycopg2"):
-        raise ServiceError(f"POOLCAST_POSTGRES_URL names {url.drivername!r}: only 'postgresql' holds our state")
-    if "@" in (url.host or ""):
-        # Of 'USER:a@b@HOST' the host is 'b@HOST', and every error shows the host.
-        raise ServiceError(_NO_ADDRESS)
+        raise not_a_server() from None
+    _require_known(url.query)
     # Where everybody looks for a password, and hides it.
     in_query = url.query.get("password")
     if isinstance(in_query, str):
         url = url.difference_update_query(["password"]).set(password=in_query)
     return url.set(drivername="postgresql")
+
+
+def _require_known(parameters: Iterable[str]) -> None:
+    try:
+        make_dsn(**dict.fromkeys(parameters, "x"))
+    except psycopg2.ProgrammingError:
+        # Without its cause: libpq quotes the name, and of '?password=a&b=c' one is 'b'.
+        raise UsageError(
+            "POOLCAST_POSTGRES_URL has a parameter that libpq does not know: correct what follows the '?', where an "
+            "'&' of a password is %26"
+        ) from None
 
 
 def answers(url: str) -> bool:
@@ -176,7 +184,8 @@ def _refuse(server: URL, name: str, error: sa.exc.DBAPIError) -> NoReturn:
     said = " ".join(str(error.orig).split())
     if name:
         raise ServiceError(f"PostgreSQL at {where!r} gives no database {name!r}: {said}") from error
+    said += "" if said.endswith(("?", ".")) else "."
     raise ServiceError(
-        f"PostgreSQL at {where!r} cannot be used: {said}. Check that it runs, and the user, the password and the "
+        f"PostgreSQL at {where!r} cannot be used: {said} Check that it runs, and the user, the password and the "
         "database of POOLCAST_POSTGRES_URL"
     ) from error

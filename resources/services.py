@@ -23,7 +23,7 @@ from resources.migrations import require_migrated
 from resources.orphans import fail_orphans, living_workers
 from resources.parts import DatabasePart, Service, ServicePart, tail
 from resources.ports import answers, check_port
-from resources.postgres import Databases, postgres
+from resources.postgres import Databases, postgres, server_url
 from resources.postgres import answers as answers_queries
 from resources.processes import end
 from resources.restarts import Patience
@@ -49,12 +49,14 @@ def up(settings: Settings, console: Console, patience: Patience | None = None) -
     Raises:
         ServiceError: a port is taken, another `up` holds the folder, an older version of poolcast wrote it, or a server
             did not become ready.
-        UsageError: both servers were given one port.
+        UsageError: both servers were given one port, or PostgreSQL's address is none.
     """
     with _stop_signals() as stop, _sole_holder(settings) as roster:
         _end_leftovers(roster, console)
         check_reach(settings)
         _check_ports(settings)
+        if settings.postgres_url is not None:
+            server_url(settings.postgres_url)  # wrong use is told before anything starts
         say(console, "Starting PostgreSQL, MLflow and Dagster; this takes up to a minute.")
         with postgres(settings) as databases, ExitStack() as running:
             if stop:
@@ -238,7 +240,12 @@ def _sole_holder(settings: Settings) -> Iterator[Roster]:
     try:
         lock = FileLock(settings.data_dir / "up.lock")
     except OSError as error:
-        raise ServiceError(f"nothing can be kept under {str(settings.data_dir)!r}: {error.strerror}") from error
+        is_in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in the way" if is_in_the_way else error.strerror
+        raise ServiceError(
+            f"nothing can be kept under {str(settings.data_dir)!r} ({why}): choose another folder with --data-dir or "
+            "POOLCAST_DATA_DIR"
+        ) from error
     try:
         if not lock.try_acquire("exclusive"):
             raise ServiceError(

@@ -6,12 +6,13 @@ start are given. Stays out: what the science is (`pipeline/<stage>/spec.py`) and
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pipeline.errors import UsageError
+from resources.addresses import require_lake, require_registry, require_scheduler, require_server, require_web
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout: `dagster.yaml` and `workspace.yaml` lie there."""
@@ -69,7 +70,7 @@ class ApiSettings:
         """Read `POOLCAST_API_*`, `POOLCAST_NETWORKS` and `POOLCAST_SANDBOX_URL`.
 
         Raises:
-            UsageError: the budget is no whole number from 1.
+            UsageError: one of them holds what cannot be asked, or asked with.
         """
         calls = os.environ.get("POOLCAST_API_CALLS_PER_MINUTE") or str(cls.calls_per_minute)
         if not calls.isdecimal() or int(calls) < 1:
@@ -83,13 +84,14 @@ class ApiSettings:
         if not (key.isascii() and key.isprintable()):
             # Without this the HTTP client refuses the header, and quotes it.
             raise UsageError("POOLCAST_API_KEY holds a character that no header carries: give the key alone")
+        sandbox = (os.environ.get("POOLCAST_SANDBOX_URL") or "").rstrip("/")
         return cls(
-            base_url=os.environ.get("POOLCAST_API_URL") or cls.base_url,
+            base_url=require_web("POOLCAST_API_URL", os.environ.get("POOLCAST_API_URL") or cls.base_url),
             key=key or None,
             key_header=os.environ.get("POOLCAST_API_KEY_HEADER") or cls.key_header,
             calls_per_minute=int(calls),
             networks=networks or None,
-            sandbox_url=(os.environ.get("POOLCAST_SANDBOX_URL") or "").rstrip("/") or None,
+            sandbox_url=require_web("POOLCAST_SANDBOX_URL", sandbox) if sandbox else None,
         )
 
 
@@ -166,8 +168,9 @@ class Settings:
         """Read `POOLCAST_*`; an argument that is given (a command-line flag) wins over its variable.
 
         Raises:
-            UsageError: a port is not a number between 1 and 65535.
+            UsageError: a port is not a number between 1 and 65535, or another variable holds what it cannot mean.
         """
+        database_patience()  # for whoever will ask: what it cannot mean is said before anything is started
         workspace = os.environ.get("POOLCAST_WORKSPACE")
         rules = os.environ.get("POOLCAST_ALERT_RULES")
         for port in (dagster_port, mlflow_port):
@@ -175,17 +178,17 @@ class Settings:
                 raise UsageError(f"{port} is no port: give a number between 1 and 65535")
         return cls(
             data_dir=(data_dir or Path(os.environ.get("POOLCAST_DATA_DIR") or "data")).expanduser().absolute(),
-            postgres_url=os.environ.get("POOLCAST_POSTGRES_URL") or None,
+            postgres_url=_told("POOLCAST_POSTGRES_URL", require_server),
             dagster_port=dagster_port or _port("POOLCAST_DAGSTER_PORT", cls.dagster_port),
             mlflow_port=mlflow_port or _port("POOLCAST_MLFLOW_PORT", cls.mlflow_port),
             workspace=Path(workspace).absolute() if workspace else cls.workspace,
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or None,
+            tracking_uri=_told("MLFLOW_TRACKING_URI", require_registry),
             api=ApiSettings.from_environment(),
-            lake_url=os.environ.get("POOLCAST_LAKE_URL") or None,
+            lake_url=_told("POOLCAST_LAKE_URL", require_lake),
             store=StoreSettings.from_environment(),
             alerts_to=os.environ.get("POOLCAST_ALERTS_TO") or None,
             alert_rules=Path(rules).expanduser().absolute() if rules else None,
-            dask=os.environ.get("POOLCAST_DASK") or None,
+            dask=_told("POOLCAST_DASK", require_scheduler),
             bind=os.environ.get("POOLCAST_BIND") or cls.bind,
             allowed_hosts=tuple(filter(None, map(str.strip, os.environ.get("POOLCAST_ALLOWED_HOSTS", "").split(",")))),
             sign_in=os.environ.get("POOLCAST_SIGN_IN") or None,
@@ -286,9 +289,15 @@ def named_build() -> str | None:
 
 
 def database_patience() -> float:
-    """Return how many seconds this process waits for its database to come back: 0 but in a run's worker."""
+    """Return how many seconds this process waits for its database to come back: 0 but in a run's worker.
+
+    Raises:
+        UsageError: it is no whole number.
+    """
     text = os.environ.get("POOLCAST_DATABASE_PATIENCE_S") or "0"
-    return float(text) if text.isdecimal() else 0.0
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError(f"POOLCAST_DATABASE_PATIENCE_S is {text!r}: give a whole number of seconds")
+    return float(text)
 
 
 def own_sign_in() -> tuple[str | None, str | None]:
@@ -314,6 +323,11 @@ def enter_environment(added: Mapping[str, str]) -> None:
 def temporary_root() -> Path:
     """Return the folder for short-lived files of this user (`XDG_RUNTIME_DIR`, `TMPDIR` or `/tmp`)."""
     return Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - its owner is checked
+
+
+def _told(variable: str, require: Callable[[str], str]) -> str | None:
+    text = os.environ.get(variable)
+    return require(text) if text else None
 
 
 def _port(variable: str, default: int) -> int:

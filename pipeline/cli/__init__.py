@@ -16,6 +16,7 @@ from pipeline.cli.bins import bins
 from pipeline.cli.demo import demo
 from pipeline.cli.drift import drift
 from pipeline.cli.drift_report import report_now
+from pipeline.cli.endings import of_the_system
 from pipeline.cli.evaluate import evaluate
 from pipeline.cli.features import features
 from pipeline.cli.gate import gate
@@ -74,6 +75,10 @@ _STOPPED: Final = 130
 
 def main() -> None:
     """Run the command line; our own errors become one message and an exit status, never a traceback."""
+    from resources.variables import misspelt
+
+    for warning in misspelt():
+        _tell(f"poolcast: {warning}", "yellow")
     try:
         app()
     except UsageError as error:
@@ -85,7 +90,7 @@ def main() -> None:
     except OSError as error:
         from pipeline.lake.failures import store_error
 
-        told = store_error("read the lake", str(error)) or f"{error.strerror or error}: {error.filename!r}"
+        told = store_error("read the lake", str(error)) or of_the_system(error)
         _tell(f"poolcast: {told}")
         sys.exit(1)
     except SystemExit as ended:
@@ -94,10 +99,10 @@ def main() -> None:
         raise
 
 
-def _tell(message: str) -> None:
-    """An error on the screen, line by line; what a file put into it is not interpreted by the terminal."""
+def _tell(message: str, colour: str = "red") -> None:
+    """An error or a warning on the screen, line by line; what a file put into it is not interpreted by the terminal."""
     told = Text("\n").join(as_written(line) for line in message.split("\n"))
-    told.stylize("red")
+    told.stylize(colour)
     err.print(told, soft_wrap=True)  # a log or a pipe gets each line whole
 
 

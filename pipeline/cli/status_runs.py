@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.errors import ServiceError
 from pipeline.monitoring.status import RunsHealth, runs_health
 
 if TYPE_CHECKING:
@@ -31,14 +30,10 @@ def seen_runs(settings: "Settings", now: datetime) -> RunsHealth:
     """Runs of the last days and the schedules that are on; where the database cannot be asked, why."""
     import sqlalchemy as sa
 
-    try:
-        urls = _running(settings)
-        engines = [
-            sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
-            for url in urls
-        ]
-    except ServiceError as error:
-        return RunsHealth(problem=str(error), is_silent=True)
+    engines = [
+        sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
+        for url in _running(settings)
+    ]
     said = "PostgreSQL does not run; `poolcast up` starts it"
     for engine in engines:
         try:

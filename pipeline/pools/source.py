@@ -256,8 +256,9 @@ def _checked_address(base_url: str, *, has_key: bool) -> tuple[str, str]:
         is_whole = False
     if not is_whole:
         raise UsageError("the base URL is not the address of a web server; give one such as https://HOST/api/v2")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise UsageError(f"the base URL of {host!r} holds a user, a query or a fragment; give the key as the key")
+    if "@" in base_url or parts.query or parts.fragment:
+        # The host is not named: of 'USER:a@b/c@HOST' it is 'b'.
+        raise UsageError("the base URL holds a user, a query or a fragment; give the key as the key")
     if has_key and parts.scheme == "http" and not _is_loopback(host):
         raise UsageError(f"the key would be sent to {host!r} in the clear; give an https address, or no key")
     return base_url.rstrip("/"), host.rstrip(".").lower()

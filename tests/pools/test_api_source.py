@@ -285,7 +285,7 @@ def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(bench: Benc
     [
         "", "ftp://api.test", "//api.test", "api.test/api/v2", "http://", "http://[", "http://a:99999", "https://a..b",
         "file:///etc/passwd", "https://api.test/?key=SECRET", "https://you:SECRET@api.test", "https://api.test/#SECRET",
-        "https://api.test\n.evil.test",
+        "https://api.test\n.evil.test", "https://you:x@SECRET/y@api.test", "https://you/SECRET@api.test",
     ],
 )  # fmt: skip
 def test_an_address_that_makes_no_sense_is_refused_without_showing_secrets(bench: Bench, url: str) -> None:

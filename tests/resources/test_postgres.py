@@ -11,7 +11,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from pipeline.errors import ServiceError
+from pipeline.errors import ServiceError, UsageError
 from resources import embedded_postgres
 from resources.postgres import check_room, postgres
 from resources.settings import ROOT, Settings
@@ -199,7 +199,7 @@ def test_an_unreachable_server_is_a_service_error_that_keeps_the_password(tmp_pa
 )
 def test_an_address_that_is_no_postgresql_is_refused(tmp_path: Path, url: str) -> None:
     given = postgres(Settings(tmp_path, postgres_url=url))
-    with pytest.raises(ServiceError, match="POOLCAST_POSTGRES_URL") as raised, given:
+    with pytest.raises(UsageError, match="POOLCAST_POSTGRES_URL") as raised, given:
         pass
     assert "sec" not in str(raised.value)
     assert raised.value.__cause__ is None

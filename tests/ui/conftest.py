@@ -43,7 +43,7 @@ def served(browser: Browser) -> Iterator[Served]:
     """
     del browser
     with temporary_folder() as folder:
-        made = os.environ.get("POOLCAST_UI_DATA")
+        made = os.environ.get("PICTURES_OF")
         data = Path(made).absolute() if made else folder / "data"
         if not made:
             write_recording(simulate(MARKET, 7), folder / "market", MARKET, 7)

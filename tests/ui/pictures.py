@@ -1,4 +1,4 @@
-"""Pictures for the docs, taken by the tests where POOLCAST_SCREENSHOTS names a folder."""
+"""Pictures for the docs, taken by the tests where PICTURES_INTO names a folder."""
 
 import io
 import os
@@ -12,7 +12,7 @@ MOST_BYTES = 250_000
 
 def picture(page: Page, name: str) -> None:
     """Keep what the browser shows as `name`.png, small enough to be kept in git; nothing where none are wanted."""
-    wanted = os.environ.get("POOLCAST_SCREENSHOTS")
+    wanted = os.environ.get("PICTURES_INTO")
     if not wanted:
         return
     shown = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
