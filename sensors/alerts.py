@@ -21,6 +21,7 @@ from pipeline.lake.disk import reporting
 from pipeline.monitoring.alerts.deliver import due
 from pipeline.monitoring.alerts.journal import look, record
 from pipeline.monitoring.alerts.lookout import looked_over
+from pipeline.monitoring.alerts.reach import gaps
 from pipeline.monitoring.alerts.rules import Rules
 from pipeline.monitoring.alerts.setup import AlertSetup
 from pipeline.monitoring.alerts.sources import failed, missed
@@ -146,8 +147,10 @@ def _let_be_told(lake: Lake, now: datetime, setup: AlertSetup) -> str:
                 return "alerts are written down and nobody is told: POOLCAST_ALERTS_TO names no receiver"
             if is_delivering():
                 return "a delivery is under way"
-            if due(lake, receivers, now, setup.rules(), setup.spec).is_empty:
-                return "everybody was told everything that is due"
+            rules = setup.rules()
+            if due(lake, receivers, now, rules, setup.spec).is_empty:
+                unheard = (gap.words for gap in gaps(rules, receivers))
+                return "; ".join(["everybody was told everything that is due", *unheard])
             start_delivery(setup.folder.parent)
     except PoolcastError as error:
         return f"nobody is told: {error}"

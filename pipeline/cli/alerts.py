@@ -5,6 +5,7 @@ Belongs here: arguments, how alerts are shown, exit statuses. Stays out: who is 
 """
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,13 +14,26 @@ from rich.table import Table as RichTable
 
 from pipeline.cli.moments import moment
 from pipeline.cli.rows import print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, lake_of, out, print_json, settings_of, user_name
+from pipeline.cli.screen import (
+    AsJson,
+    DataDir,
+    as_written,
+    err,
+    lake_of,
+    out,
+    print_json,
+    settings_of,
+    settings_there,
+    user_name,
+)
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.monitoring.alerts.deliver import Told
+    from pipeline.monitoring.alerts.receivers import Receiver
+    from pipeline.monitoring.alerts.rules import Rules
     from pipeline.monitoring.alerts.setup import AlertSetup
     from resources.settings import Settings
 
@@ -42,7 +56,7 @@ def list_command(
     from pipeline.monitoring.alerts.journal import listed
 
     now = SystemClock().now()
-    rows = listed(lake_of(settings_of(data_dir)), now)
+    rows = listed(lake_of(settings_there(data_dir)), now)
     if since is not None:
         rows = rows.filter(pl.col("known_at") >= since_when(since, now))
     if unacknowledged:
@@ -65,7 +79,7 @@ def ack_command(
     from pipeline.calendars import SystemClock
     from pipeline.monitoring.alerts.journal import acknowledge
 
-    whole = acknowledge(lake_of(settings_of(data_dir)), alert_id, user_name(), reason, SystemClock().now())
+    whole = acknowledge(lake_of(settings_there(data_dir)), alert_id, user_name(), reason, SystemClock().now())
     out.print(f"{whole} is acknowledged.", markup=False)
 
 
@@ -104,7 +118,7 @@ def deliver_command(data_dir: DataDir = None) -> None:
     from pipeline.calendars import SystemClock
     from pipeline.monitoring.alerts.deliver import deliver
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     setup = setup_of(settings)
     receivers = setup.receivers()
     if not receivers:
@@ -116,20 +130,29 @@ def deliver_command(data_dir: DataDir = None) -> None:
 
 
 @alerts.command("rules")
-def rules_command() -> None:
-    """Check the rule file that POOLCAST_ALERT_RULES names, and say what becomes of each kind of alert."""
-    from pipeline.monitoring.alerts.events import KINDS
-    from pipeline.monitoring.alerts.rule_file import read_rules
+def rules_command(data_dir: DataDir = None) -> None:
+    """Check the rule file that POOLCAST_ALERT_RULES names, and say what becomes of each kind of alert, and who hears.
 
-    rules = read_rules(settings_of(None).alert_rules)
-    shown = RichTable("kind", "severity", "told to", "once in", "what it is", box=None, pad_edge=False)
-    for name, kind in KINDS.items():
-        treatment = rules.treatment(name)
-        to = "nobody" if treatment.mute else ", ".join(treatment.to)
-        severity = rules.severity(name, kind.severity)
-        shown.add_row(*map(as_written, (name, severity, to, treatment.dedup, kind.meaning)))
-    print_wide(shown)
+    Exit status: 0 somebody hears of whatever is critical, or nobody was named; 1 nobody does.
+    """
+    from pipeline.monitoring.alerts.reach import gaps
+
+    settings = settings_of(data_dir)
+    if settings.alerts_to:  # receivers are called by a salt that lies in the installation
+        settings = settings_there(data_dir)
+    setup = setup_of(settings)
+    rules, receivers = setup.rules(), setup.receivers()
+    print_wide(_rules_table(rules, receivers))
     out.print(f"Rules: {rules.source}", markup=False)
+    _show_receivers(rules, receivers)
+    found = gaps(rules, receivers)
+    for gap in found:
+        err.print(f"{'critical' if gap.is_critical else 'warning'}: {gap.words}", markup=False)
+    if found:
+        err.print(
+            "Put the tag before an address in POOLCAST_ALERTS_TO (TAG=..., TAG+TAG=...), or name one that is there."
+        )
+    sys.exit(1 if any(gap.is_critical for gap in found) else 0)
 
 
 def setup_of(settings: "Settings") -> "AlertSetup":
@@ -172,9 +195,38 @@ def since_when(text: str, now: datetime) -> datetime:
         raise UsageError(f"{error}; or how long ago, such as 36h or 7d") from error
 
 
+def _rules_table(rules: "Rules", receivers: "Sequence[Receiver]") -> RichTable:
+    from pipeline.monitoring.alerts.events import KINDS
+    from pipeline.monitoring.alerts.reach import hearing
+
+    shown = RichTable("kind", "severity", "told to", "once in", "what it is", box=None, pad_edge=False)
+    for name, kind in KINDS.items():
+        treatment = rules.treatment(name)
+        to = as_written("nobody" if treatment.mute else ", ".join(treatment.to))
+        if receivers and not treatment.mute and not hearing(treatment.to, receivers):
+            to = as_written(f"{to}: nobody")
+            to.stylize(STYLES["critical"])
+        severity = rules.severity(name, kind.severity)
+        shown.add_row(*map(as_written, (name, severity)), to, *map(as_written, (treatment.dedup, kind.meaning)))
+    return shown
+
+
 def _show_told(told: "list[Told]") -> None:
     for each in told:
         failed = f", {each.n_failed} not: {each.reason}" if each.n_failed else ""
         out.print(f"{each.receiver}: {each.n_sent} arrived{failed}", markup=False)
     if not told:
         out.print("Nothing is due.")
+
+
+def _show_receivers(rules: "Rules", receivers: "Sequence[Receiver]") -> None:
+    from pipeline.monitoring.alerts.reach import hearing
+
+    if not receivers:
+        out.print("Nobody is told: POOLCAST_ALERTS_TO names no receiver.")
+        return
+    for receiver in receivers:
+        out.print(f"Receiver {receiver.name}: {', '.join(sorted(receiver.tags)) or 'no tag'}", markup=False)
+    escalation = rules.escalation
+    last = hearing(escalation.to, receivers) if escalation.repeat else []
+    out.print(f"Told when nobody acknowledges what is critical: {', '.join(last) or 'nobody'}", markup=False)

@@ -80,7 +80,7 @@ def test_a_worse_part_never_makes_a_better_score(parts: dict[str, Any], part: st
 
 
 def a_column(name: str, null: float, invalid: float, outlying: float) -> Measured:
-    return Measured(name, "number", null, invalid, outlying, outlying, "raw", {})
+    return Measured(name, "number", null, invalid, outlying, {"raw": outlying}, 99, {})
 
 
 @settings(max_examples=40)

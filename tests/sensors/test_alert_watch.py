@@ -27,8 +27,11 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from pipeline.calendars import SystemClock
 from pipeline.lake import Lake
+from pipeline.monitoring.alerts.deliver import due
 from pipeline.monitoring.alerts.journal import remembered
+from pipeline.monitoring.alerts.rules import Rules
 from pipeline.monitoring.alerts.setup import AlertSetup
+from pipeline.monitoring.alerts.spec import ALERTING
 from pipeline.promotion.moves import Move, Moves
 from pipeline.tables import ALERT_DELIVERIES, ALERTS, ANSWERS
 from resources.messenger import is_delivering
@@ -310,6 +313,13 @@ def test_a_wrong_rule_file_or_address_stops_no_tick_and_is_said(watched: Watched
     watched.to = "nonsense"
     assert "number 1 of 1 is no address" in watched.tick()
     assert json.loads(watched.cursor or "")["looked_at"]
+
+
+def test_a_tick_says_what_nobody_hears_of(watched: Watched) -> None:
+    watched.to, now = "escalate=json://127.0.0.1:1/", watched.clock.now()
+    receivers = AlertSetup(watched.folder / "alerts", None, watched.to).receivers()
+    watched.lake.append(ALERT_DELIVERIES, due(watched.lake, receivers, now, Rules(), ALERTING).decisions)
+    assert "is due; every receiver only waits for escalations: nobody hears of drift.harm, " in watched.tick()
 
 
 @pytest.mark.slow

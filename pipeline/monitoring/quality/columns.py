@@ -8,23 +8,25 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
-from pipeline.monitoring.quality.outliers import Fences, Reals, fences
+from pipeline.monitoring.quality.outliers import Fences, Reals, Scale, fences
 from pipeline.monitoring.quality.spec import QualitySpec
 from pipeline.tables import Column
 
-type Looked = tuple[Fences, Mapping[str, float | None]]
+type Figures = Mapping[str, float | None]
 type Kind = Literal["number", "flag", "text", "time", "other"]
 
 QUANTILES: Final = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
 THREADS: Final = 2
 OF_EACH: Final = 6
 """Rows of a pool that fences and distributions are made from: a followed pool has as many a day, at least."""
+ENOUGH: Final = 2_000
+"""Rows that they are made from at least, where there are as many: of few pools six rows each would tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Measured:
     Attributes:
         share_null: missing; NaN counts as missing.
         share_invalid: infinite, outside the range that the column's spec declares, or not one of its values.
-        share_outlying: outliers on the scale on which there are fewer; None: not a number.
-        share_outlying_raw: those on the raw scale, among what the fences were made from.
-        scale: that scale.
+        share_outlying: outliers on the scale on which there are fewer; None: not a number, or too few values.
+        by_scale: that scale and its share, then the other scale and its; empty: not a number.
+        n_values: finite values that fences were made from, those that a pool repeats counting once.
         figures: count, mean, sd, quantiles, share of zeros; None where they do not exist.
     """
 
@@ -45,14 +47,19 @@ class Measured:
     share_null: float
     share_invalid: float
     share_outlying: float | None
-    share_outlying_raw: float | None
-    scale: str
-    figures: Mapping[str, float | None]
+    by_scale: Mapping[Scale, float]
+    n_values: int
+    figures: Figures
 
     @property
     def as_json(self) -> str:
         """The distribution, for the trend."""
         return json.dumps(dict(self.figures), allow_nan=False)
+
+    @property
+    def as_name(self) -> "Measured":
+        """The same of a column that names a row or a pool, of which no value lies far off."""
+        return replace(self, share_outlying=None, by_scale={})
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
@@ -79,35 +86,54 @@ def measured(
     """
     names = frame.columns
     numbers = [name for name, dtype in frame.schema.items() if kind_of(dtype) in ("number", "flag")]
-    few = _few_of_each(frame, unit).select(numbers)
+    few, pools = frame.select(numbers), None
+    if unit:
+        pools = frame.select(pool_of(unit)).to_series()
+        taken = _few_of_each(pools)
+        few, pools = few.select(pl.all().gather(taken)), pools.gather(taken)
     # Sorting releases the interpreter's lock: two columns are sorted at once.
     with ThreadPoolExecutor(THREADS) as threads:
-        looked = dict(zip(numbers, threads.map(lambda name: _looked_at(few[name], spec), numbers), strict=True))
-    shares = _shares(frame, unit, {name: limits for name, (limits, _) in looked.items()}, dict(declared or {}))
-    return [_one(frame[name], looked.get(name), shares[name]) for name in names]
+        looked = dict(zip(numbers, threads.map(lambda name: _looked_at(few[name], pools, spec), numbers), strict=True))
+    shares = _shares(frame, unit, {name: one.fences for name, one in looked.items()}, dict(declared or {}))
+    return [_one(frame[name], looked.get(name), shares[name], spec) for name in names]
 
 
-def _few_of_each(frame: pl.DataFrame, unit: Sequence[str]) -> pl.DataFrame:
-    """At most OF_EACH rows of each pool, evenly spaced; all rows where each is its own."""
-    if not unit:
-        return frame
-    place, n = pl.int_range(pl.len()).over("pool"), pl.len().over("pool")
-    is_taken = (place * OF_EACH // n) != ((place - 1) * OF_EACH // n)
-    return frame.filter(frame.select(pool_of(unit)).select(is_taken | (place == 0)).to_series())
+@dataclass(frozen=True)
+class _Looked:
+    """What the chosen rows tell of a column of numbers or flags."""
+
+    fences: tuple[Fences, Fences]
+    n_values: int
+    figures: Figures
 
 
-def _one(values: pl.Series, looked: Looked | None, shares: Mapping[str, float]) -> Measured:
-    kind, is_number = kind_of(values.dtype), kind_of(values.dtype) == "number"
-    limits, figures = looked or (None, {"count": float(values.len() - values.null_count())})
+def _few_of_each(pool: pl.Series) -> pl.Series:
+    """The places of at most OF_EACH rows of each pool, evenly spaced.
+
+    Where pools are so few that this is not ENOUGH, of each as many more as it takes: then those of a pool that has
+    fewer than others stand there several times, so that no pool counts for more than another.
+    """
+    place, size = pl.int_range(pl.len()).over("pool"), pl.len().over("pool").cast(pl.Int64)
+    rows = pool.alias("pool").to_frame().select("pool", place=place, size=size)
+    n = max(OF_EACH, min(math.ceil(ENOUGH / max(1, rows["pool"].n_unique())), max(rows["size"], default=0)))
+    times = rows.select(pl.col("place") * n // pl.col("size") - (pl.col("place") - 1) * n // pl.col("size")).to_series()
+    return pl.Series(np.repeat(np.arange(rows.height), times if n > OF_EACH else times.clip(0, 1)))
+
+
+def _one(values: pl.Series, looked: _Looked | None, shares: Mapping[str, float], spec: QualitySpec) -> Measured:
+    kind = kind_of(values.dtype)
+    scales = [one.scale for one in looked.fences] if looked and kind == "number" else []
+    by_scale = {scale: shares[scale] for scale in sorted(scales, key=lambda scale: shares[scale])}
+    n_values = looked.n_values if looked else 0
     return Measured(
         values.name,
         kind,
         shares["null"],
         shares.get("invalid", 0.0),
-        shares["outlying"] if is_number else None,
-        limits.share_raw if is_number and limits else None,
-        limits.scale if is_number and limits else "",
-        figures,
+        min(by_scale.values()) if by_scale and n_values >= spec.min_values else None,
+        by_scale,
+        n_values,
+        looked.figures if looked else {"count": float(values.len() - values.null_count())},
     )
 
 
@@ -118,10 +144,14 @@ def value_of(name: str, dtype: pl.DataType) -> pl.Expr:
     return pl.col(name)
 
 
-def _looked_at(values: pl.Series, spec: QualitySpec) -> Looked:
-    told = values.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
-    ordered = np.sort(told[np.isfinite(told)])
-    return fences(ordered, spec.max_robust_z), _figures(ordered, values.len())
+def _looked_at(values: pl.Series, pools: pl.Series | None, spec: QualitySpec) -> _Looked:
+    told = values.cast(pl.Float64, strict=False).to_numpy()
+    is_finite = np.isfinite(told)
+    ordered = np.sort(told[is_finite])
+    n_values = ordered.size
+    if pools is not None:  # what is the same all along tells as much as one row
+        n_values = pl.DataFrame({"pool": pools.to_numpy()[is_finite], "value": told[is_finite]}).n_unique()
+    return _Looked(fences(ordered, spec.max_robust_z), n_values, _figures(ordered, values.len()))
 
 
 def _figures(ordered: Reals, n_rows: int) -> dict[str, float | None]:
@@ -141,17 +171,17 @@ def _figures(ordered: Reals, n_rows: int) -> dict[str, float | None]:
 
 
 def _shares(
-    frame: pl.DataFrame, unit: Sequence[str], limits: Mapping[str, Fences], declared: Mapping[str, Column]
+    frame: pl.DataFrame, unit: Sequence[str], limits: Mapping[str, Sequence[Fences]], declared: Mapping[str, Column]
 ) -> dict[str, dict[str, float]]:
-    """Column -> `null`, `invalid` (where something says so), `outlying` -> a mean over pools."""
+    """Column -> `null`, `invalid` (where something says so), each scale that has fences -> a mean over pools."""
     asked: list[tuple[str, str, pl.Expr]] = []
     for name, dtype in frame.schema.items():
         value = value_of(name, dtype)
         asked.append((name, "null", value.is_null()))
         if (invalid := _is_invalid(value, dtype, declared.get(name))) is not None:
             asked.append((name, "invalid", invalid.fill_null(value=False)))
-        if name in limits:
-            asked.append((name, "outlying", limits[name].is_outlying(pl.when(value.is_finite()).then(value))))
+        finite = pl.when(value.is_finite()).then(value)
+        asked += [(name, one.scale, one.is_outlying(finite)) for one in limits.get(name, ())]
     found = [is_so.mean().alias(f"share {i}") for i, (_, _, is_so) in enumerate(asked)]
     rows = frame.lazy()
     by_pool = rows.group_by(pool_of(unit)).agg(found).drop("pool") if unit else rows.select(found)

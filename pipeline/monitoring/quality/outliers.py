@@ -3,8 +3,8 @@
 A robust z is 0.6745 (x - median) / MAD (Iglewicz and Hoaglin 1993): of a normal distribution 0.3 % lie beyond 3. Where
 more than half of the values are equal the MAD is 0, and the mean absolute deviation stands in, as they propose. Amounts
 span twenty orders of magnitude, and on their own scale a third of what is sound lies beyond 3: so the z is taken on the
-raw and on a logarithmic scale, and that scale counts on which fewer values are outlying. The logarithm is that of the
-positive values where none is negative (zeros are then no outliers), else sign(x) ln(1 + |x| / MAD).
+raw and on a logarithmic scale, and that scale counts on which fewer of all rows are outlying. The logarithm is that of
+the positive values where none is negative (zeros are then no outliers), else sign(x) ln(1 + |x| / MAD).
 """
 
 from collections.abc import Callable
@@ -25,16 +25,11 @@ MEAN_OF_NORMAL: Final = 1.253314
 
 @dataclass(frozen=True)
 class Fences:
-    """Below `low` and above `high` a value is an outlier; `share` of the values are, and `share_raw` on the raw scale.
-
-    On the scale `log` a value of zero lies within.
-    """
+    """Below `low` and above `high` a value is an outlier on that scale; on the scale `log` a zero lies within."""
 
     low: float
     high: float
     scale: Scale
-    share: float
-    share_raw: float
 
     def is_outlying(self, value: pl.Expr) -> pl.Expr:
         """Whether a finite value is an outlier; false where it is missing."""
@@ -43,47 +38,54 @@ class Fences:
             is_low &= value != 0
         return (is_low | (value > self.high)).fill_null(value=False)
 
+    def share(self, ordered: Reals) -> float:
+        """The share of finite values, ascending, that are outliers."""
+        if not ordered.size:
+            return 0.0
+        n_low = int(np.searchsorted(ordered, self.low, side="left"))
+        if self.scale == "log":  # none is negative: what lies below and is zero lies within
+            n_low = max(0, n_low - int(np.searchsorted(ordered, 0, side="right")))
+        n_high = ordered.size - np.searchsorted(ordered, self.high, side="right")
+        return float((n_low + n_high) / ordered.size)
 
-def fences(ordered: Reals, max_z: float) -> Fences:
-    """The fences of a column.
+
+def fences(ordered: Reals, max_z: float) -> tuple[Fences, Fences]:
+    """The fences of a column on the raw and on a logarithmic scale.
 
     Args:
         ordered: its finite values, ascending; none: nothing is outlying.
 
-    >>> told = fences(np.arange(1.0, 10.0), 3.0)
-    >>> told.scale, round(told.low, 2), round(told.high, 2)
+    >>> raw, logs = fences(np.arange(1.0, 10.0), 3.0)
+    >>> raw.scale, round(raw.low, 2), round(raw.high, 2)
     ('raw', -3.9, 13.9)
-    >>> fences(np.exp(np.linspace(-9, 9, 99)), 3.0).scale
-    'log'
+    >>> logs.scale, round(logs.low, 2), round(logs.high, 2)
+    ('log', 0.62, 40.44)
     """
     if not ordered.size:
-        return Fences(-np.inf, np.inf, "raw", 0.0, 0.0)
+        return Fences(-np.inf, np.inf, "raw"), Fences(-np.inf, np.inf, "log")
     # Of 1e308 no spread can be told; then it is no number, and nothing lies beyond it.
     with np.errstate(over="ignore", invalid="ignore"):
         center, spread = _center(ordered), _spread(ordered)
-        raw = Fences(center - max_z * spread, center + max_z * spread, "raw", 0.0, 0.0)
-        logs = _of_logs(ordered, max_z) if ordered[0] >= 0 else _of_signed_logs(ordered, spread, max_z)
-    share, share_of_logs = _share(ordered, raw), _share(ordered, logs)
-    best, least = (logs, share_of_logs) if share_of_logs < share else (raw, share)
-    return Fences(best.low, best.high, best.scale, least, share)
+        raw = Fences(center - max_z * spread, center + max_z * spread, "raw")
+        return raw, _of_logs(ordered, max_z) if ordered[0] >= 0 else _of_signed_logs(ordered, spread, max_z)
 
 
 def _of_logs(ordered: Reals, max_z: float) -> Fences:
     positive = ordered[np.searchsorted(ordered, 0, side="right") :]
     if not positive.size:
-        return Fences(-np.inf, np.inf, "log", 0.0, 0.0)
+        return Fences(-np.inf, np.inf, "log")
     logs = np.log(positive)
-    return Fences(*_around(logs, max_z, np.exp), "log", 0.0, 0.0)
+    return Fences(*_around(logs, max_z, np.exp), "log")
 
 
 def _of_signed_logs(ordered: Reals, unit: float, max_z: float) -> Fences:
     if unit <= 0:
-        return Fences(-np.inf, np.inf, "signed_log", 0.0, 0.0)
+        return Fences(-np.inf, np.inf, "signed_log")
 
     def back(logs: Reals) -> Reals:
         return np.asarray(np.sign(logs) * unit * np.expm1(np.abs(logs)))
 
-    return Fences(*_around(np.sign(ordered) * np.log1p(np.abs(ordered) / unit), max_z, back), "signed_log", 0.0, 0.0)
+    return Fences(*_around(np.sign(ordered) * np.log1p(np.abs(ordered) / unit), max_z, back), "signed_log")
 
 
 def _around(ordered: Reals, max_z: float, back: Callable[[Reals], Reals]) -> tuple[float, float]:
@@ -106,14 +108,6 @@ def _spread(ordered: Reals) -> float:
     return mad / MAD_OF_NORMAL if mad > 0 else float(away.mean()) * MEAN_OF_NORMAL
 
 
-def _share(ordered: Reals, told: Fences) -> float:
-    n_low = int(np.searchsorted(ordered, told.low, side="left"))
-    if told.scale == "log":  # none is negative: what lies below and is zero lies within
-        n_low = max(0, n_low - int(np.searchsorted(ordered, 0, side="right")))
-    n_high = ordered.size - np.searchsorted(ordered, told.high, side="right")
-    return float((n_low + n_high) / ordered.size)
-
-
 def outlying_vectors(frame: pl.DataFrame, columns: list[str], unit: list[str], spec: QualitySpec) -> float | None:
     """The share of rows that an isolation forest (Liu 2008) takes for outliers, a mean over pools; None: too few pools.
 
@@ -130,7 +124,8 @@ def outlying_vectors(frame: pl.DataFrame, columns: list[str], unit: list[str], s
     vectors = chosen.select(_as_rank(name) for name in columns).to_numpy()
     forest = IsolationForest(n_estimators=spec.forest_trees, random_state=spec.forest_seed)
     anomaly = -forest.fit(vectors).score_samples(vectors)
-    is_odd = anomaly > fences(np.sort(anomaly), spec.max_robust_z).high
+    ordered = np.sort(anomaly)
+    is_odd = anomaly > min(fences(ordered, spec.max_robust_z), key=lambda one: one.share(ordered)).high
     by_pool = chosen.select("_pool").with_columns(pl.Series("is_odd", is_odd)).group_by("_pool").agg(pl.mean("is_odd"))
     return float(by_pool.select(pl.col("is_odd").sort().mean()).item())
 

@@ -113,7 +113,7 @@ def quality_report(
     unit = [safe[name] for name in asked.unit]
     declared = {safe[c.name]: c for c in asked.target.columns if c.name in safe} if asked.target else {}
     columns = [
-        replace(one, column=name, share_outlying=None if name in (*asked.key, *asked.unit) else one.share_outlying)
+        replace(one if name not in (*asked.key, *asked.unit) else one.as_name, column=name)
         for one, name in zip(measured(plain, unit, spec, declared), names, strict=True)
     ]
     vector = outlying_vectors(plain, _vector(columns, safe, asked), unit, spec) if frame.height else None
@@ -228,8 +228,12 @@ def _of_values(columns: Sequence[Measured], vector: float | None, usual: Usual, 
             words = "infinite, or outside of what its spec declares"
             found.append(Finding("validity", f"{one.column}, impossible", one.share_invalid, 0.0, True, words))
         if one.share_outlying is not None:
-            told = f"on the {one.scale.replace('_', ' ')} scale; {one.share_outlying_raw or 0.0:.1%} on the raw one"
+            (scale, other), share = (name.replace("_", " ") for name in one.by_scale), max(one.by_scale.values())
+            told = f"outliers on the {scale} scale; {share:.1%} on the {other} one"
             found.append(_outlying(one.column, one.share_outlying, usual, spec, told))
+        elif one.by_scale:
+            words = f"not judged: {one.n_values} different values say too little, it takes {spec.min_values}"
+            found.append(Finding("validity", one.column, None, detail=words))
     if vector is not None:
         found.append(
             _outlying(

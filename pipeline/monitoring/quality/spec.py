@@ -26,6 +26,7 @@ class QualitySpec:
         max_null_share: missing values of a column; also by how much more than usual may be missing.
         max_outlying_share: outliers of a column; also by how many more than usual there may be.
         max_robust_z: |0.6745 (x - median) / MAD| beyond which a value is an outlier.
+        min_values: with fewer different values (a pool's that repeat count once) nobody can tell which lie far off.
         max_imbalance: the most frequent outcome against the least frequent one.
         min_coverage: what was seen of what was due.
         worst_share: of columns; a part of columns is judged by these, the worst ones.
@@ -50,6 +51,7 @@ class QualitySpec:
     max_null_share: float = 0.10
     max_outlying_share: float = 0.10
     max_robust_z: float = 3.0
+    min_values: int = 20
     max_imbalance: float = 10.0
     min_coverage: float = 0.90
     worst_share: float = 0.10
