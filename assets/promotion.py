@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import table_value
 from assets.models import SPEC as TRAINING
 from assets.models import frozen, trained_before
@@ -32,7 +33,7 @@ from pipeline.promotion.spec import OUTCOME, RETURN, PromotionSpec
 from pipeline.promotion.standing import Standing
 from pipeline.promotion.succession import Incumbent, Judged, judge, why_tried
 from pipeline.promotion.trial_spec import TRIAL
-from pipeline.promotion.versions import RegisteredVersion, why_mute
+from pipeline.promotion.versions import RegisteredVersion, asked_otherwise, why_mute
 from pipeline.tables import (
     COMPARISONS,
     EVALUATIONS,
@@ -227,5 +228,8 @@ def _asked(
     until = pl.Series([model.attributes["learned_until"]]).str.to_datetime(time_zone="UTC").item()
     said = answered(frozen_set, evaluation, model, until)
     return Incumbent(
-        named.version, source, said.with_columns(pl.concat_str("network", "pool", separator=":").alias("pool"))
+        named.version,
+        source,
+        said.with_columns(pl.concat_str("network", "pool", separator=":").alias("pool")),
+        learned=quoted(asked_otherwise(loaded.registered, LABELS_SPEC.outcome_rule)),
     )

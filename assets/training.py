@@ -7,6 +7,7 @@ import polars as pl
 
 from assets.away import once_it_answers
 from assets.features import SPEC as FEATURES_SPEC
+from assets.labels import SPEC as LABELS_SPEC
 from pipeline.features.definitions import feature_definitions
 from pipeline.features.registry import named
 from pipeline.lake import Lake
@@ -75,6 +76,7 @@ def training_run(
         code_version=code,
         feature_names=trained.model.feature_names,
         feature_definitions=feature_definitions(FEATURES_SPEC, map(named, trained.model.feature_names)),
+        label_rule=LABELS_SPEC.outcome_rule,
         kind=kind,
         params=_params(trained, spec),
         metrics=flat(last_block(figure_rows(trained))),

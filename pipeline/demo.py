@@ -104,6 +104,7 @@ def build_report(lake: Lake, recording: Recording, replayed: Finished) -> dict[s
         "run_id": replayed.run_id,
         "stages": {stage: _stage(lake, recording.source, stage, replayed) for stage in STEPS},
         "checks_seconds": round(sum(s for step, s in replayed.seconds.items() if step not in _OF_STAGES), 2),
+        "warnings": list(replayed.warnings),
         "quarantined": _counts(lake.scan(QUARANTINE).filter(pl.col("source") == recording.source), "reason"),
         "labels": _label_shares(lake, recording.source),
         "training_set_id": said["training_set_id"],

@@ -5,6 +5,7 @@ Belongs here: the run itself, what it said of itself, and its failures in words.
 """
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +20,18 @@ from sensors.asking import tags as told
 INTERRUPTED = "DagsterExecutionInterruptedError"
 CLASS_PATH = re.compile(r"^pipeline\.errors\.\w+: ")
 CHECK_FAILED = "DagsterAssetCheckFailedError"
+SHOWN_OF_WARNING = 200
+"""Characters of a check's warning; the whole is in the UI."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its id, how long each step took, and what every asset said of itself."""
+    """A finished run: its id, how long each step took, what every asset said of itself, and what checks warned of."""
 
     run_id: str
     seconds: dict[str, float]
     metadata: dict[str, dict[str, Any]]
+    warnings: tuple[str, ...] = ()
 
 
 class RunFailedError(PermanentError):
@@ -62,7 +66,7 @@ def run_job(
         if any(_class_of(e.step_failure_data.error) == INTERRUPTED for e in result.all_events if e.is_step_failure):
             raise KeyboardInterrupt
         raise RunFailedError(_why(result))
-    return Finished(result.run_id, _seconds(instance, result.run_id), _metadata(result))
+    return Finished(result.run_id, _seconds(instance, result.run_id), _metadata(result), _warnings(result))
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:
@@ -79,6 +83,13 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
         if not check.passed
     ]
     return "\n".join(told) or "the run failed without saying why; look at it in the Dagster UI (`make up`)"
+
+
+def _warnings(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    """A line for each check that did not pass and stopped nothing."""
+    doubtful = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    told = (f"{check.check_name}: {check.description or 'no words'}" for check in doubtful)
+    return tuple(sorted(textwrap.shorten(line, SHOWN_OF_WARNING, placeholder=" ...") for line in told))
 
 
 def _class_of(error: Any) -> str | None:

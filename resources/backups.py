@@ -136,14 +136,7 @@ def restore(root: Path, backup: Backup, lake: Lake, databases: Databases, said: 
         ServiceError: a copy of a database is gone, or the server does not let us put it back.
         StorageError: a copy of a table is gone; or the lake is on an object store.
     """
-    copies = {
-        target.name: root / backup.stamp / "lake" if backup.tables.get(target.name) is not None else None
-        for target in TABLES.values()
-    }
-    for name, copied in copies.items():
-        tables.require(lake, TABLES[name], copied)
-    for url, other in _both(databases):
-        _require_copy(other, str(make_url(url).database), backup)
+    copies = _copies_there(root, backup, lake, databases)
     _write(root / _RESTORING, backup.stamp)
     for url, other in _both(databases):
         name = str(make_url(url).database)
@@ -158,6 +151,28 @@ def restore(root: Path, backup: Backup, lake: Lake, databases: Databases, said: 
     (root / _RESTORING).unlink()
 
 
+def keep_present(
+    root: Path, backup: Backup, lake: Lake, databases: Databases, *, now: datetime, said: Callable[[str], None]
+) -> Backup | None:
+    """A backup of what restoring `backup` will replace; None where a restore was cut short, for that is of two moments.
+
+    Raises:
+        ServiceError, StorageError: there is nothing to restore, or what is there now cannot be copied.
+    """
+    if (root / _RESTORING).exists():
+        return None
+    _copies_there(root, backup, lake, databases)
+    try:
+        kept = make(root, lake, databases, now=now, target=f"a restore of {backup.stamp}", said=said)
+    except (ServiceError, StorageError) as error:
+        raise type(error)(
+            f"could not keep what is there now before restoring {backup.stamp!r}, so nothing was replaced: {error}; "
+            "where that is lost anyway, restore with --no-backup"
+        ) from error
+    finish(root, kept)
+    return kept
+
+
 def require_whole(root: Path) -> None:
     """Refuse to work on what a restore left that was killed half way.
 
@@ -167,6 +182,19 @@ def require_whole(root: Path) -> None:
     if (root / _RESTORING).exists():
         stamp = (root / _RESTORING).read_text(encoding="utf-8")
         raise ServiceError(f"a restore was cut short, so the data is of two moments: run `poolcast restore {stamp}`")
+
+
+def _copies_there(root: Path, backup: Backup, lake: Lake, databases: Databases) -> dict[str, Path | None]:
+    """Where a backup has each table, None where there was none; raises where a copy is gone."""
+    copies = {
+        target.name: root / backup.stamp / "lake" if backup.tables.get(target.name) is not None else None
+        for target in TABLES.values()
+    }
+    for name, copied in copies.items():
+        tables.require(lake, TABLES[name], copied)
+    for url, other in _both(databases):
+        _require_copy(other, str(make_url(url).database), backup)
+    return copies
 
 
 def _finish(folder: Path) -> None:

@@ -67,6 +67,8 @@ def show_report(report: dict[str, Any], path: Path) -> None:
         f"Champion: {who}. Verdict on version {champion['challenger_version']}: {champion['verdict']}.", markup=False
     )
     _show_returns(report["returns"])
+    for warning in report["warnings"]:
+        out.print(f"A check warns: {warning}", markup=False)
     if report["quarantined"]:
         refused = ", ".join(f"{reason} {n:,}" for reason, n in report["quarantined"].items())
         out.print(f"Records refused or mended, kept in quarantine: {refused}", markup=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.rows import size
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_there
 
 if TYPE_CHECKING:
     from resources.migrations import Plan
@@ -32,7 +32,7 @@ def migrate(
     from resources import migrations
     from resources.alone import alone, looking
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir, is_lake_enough=False)
     with looking(settings) if is_dry else alone(settings) as databases:
         todo = migrations.plan(lake_of(settings), databases)
         if not as_json:
@@ -59,7 +59,7 @@ def backup(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from resources import backups
     from resources.alone import alone
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir, is_lake_enough=False)
     root = backups.folder_of(settings)
     with alone(settings) as databases:
         kept = backups.make(
@@ -72,21 +72,27 @@ def backup(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def restore(
     stamp: Annotated[str, typer.Argument(help="The backup's name, like 20260904T120000Z.")],
+    is_backed_up: Annotated[bool, typer.Option("--backup/--no-backup", help="Copy what is there now first.")] = True,
     data_dir: DataDir = None,
 ) -> None:
-    """Put all tables and both databases back as a backup has them; what they are now is lost.
+    """Put all tables and both databases back as a backup has them; what they are now becomes a backup first.
 
     Use the version of poolcast that wrote what the backup holds, or run `poolcast migrate` afterwards.
     """
+    from pipeline.calendars import SystemClock
     from resources import backups
     from resources.alone import alone
 
-    settings = settings_of(data_dir)
-    root = backups.folder_of(settings)
-    kept = backups.read(root, stamp)
+    settings = settings_there(data_dir, is_lake_enough=False)
+    root, lake, before = backups.folder_of(settings), lake_of(settings), None
+    wanted = backups.read(root, stamp)
     with alone(settings) as databases:
-        backups.restore(root, kept, lake_of(settings), databases, _say)
+        if is_backed_up:
+            before = backups.keep_present(root, wanted, lake, databases, now=SystemClock().now(), said=_say)
+        backups.restore(root, wanted, lake, databases, _say)
     out.print(f"Restored {stamp}. The backup is still there.", markup=False)
+    if before is not None:
+        out.print(f"It replaced {before.stamp}; back to it: poolcast restore {before.stamp}", markup=False)
 
 
 def _say(words: str) -> None:

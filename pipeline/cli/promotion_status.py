@@ -75,12 +75,18 @@ def words_on(stands: "Standing", mute: dict[str, str]) -> Iterator[str]:
 
 def comparisons_table(rows: list[dict[str, Any]]) -> RichTable:
     """Every comparison on record, a row each."""
-    names = ("model", "version", "against", "pools", "judged by", "gain", "95 % interval", "passed")
+    from pipeline.promotion.spec import OUTCOME, RETURN
+
+    least = {spec.model_name: f"over {100 * spec.min_gain:g} %" for spec in (OUTCOME, RETURN)}
+    names = ("model", "version", "against", "pools", "judged by", "gain", "95 % interval", "asked for", "passed")
     table = RichTable(*names, title="Comparisons; the unit is the pool, losses are means over pools")
     for row in rows:
         low, high = row["gain_low_pct"], row["gain_high_pct"]
         interval = "" if low is None or high is None else f"{low:.1f} to {high:.1f} %"
         gain, passed = f"{row['gain_pct']:.1f} %", "yes" if row["is_passed"] else "no"
+        # Live, a wealth decides and the gain stands beside it; offline, today's rule asks for a gain.
+        wealth = row["wealth_needed"]
+        asked = f"a wealth of {wealth:,.0f}" if wealth is not None else least.get(row["model_name"], "")
         who = (row["model_name"], str(row["challenger_version"]), row["opponent"], f"{row['n_pools']:,}")
-        table.add_row(*map(as_written, who), row["loss"].replace("_", " "), gain, interval, passed)
+        table.add_row(*map(as_written, who), row["loss"].replace("_", " "), gain, interval, asked, passed)
     return table

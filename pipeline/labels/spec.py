@@ -6,9 +6,15 @@ Stays out: how they are applied (`outcomes`, `paths`).
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from pipeline.errors import UsageError
 from pipeline.tables import HORIZONS_HOURS
+
+_OF_OUTCOMES: Final = (
+    "rug_price_pct", "rug_reserve_pct", "rug_reserve_price_pct", "rug_drained_pct",
+    "moon_pct", "pump_pct", "stable_pct", "decline_pct",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,11 @@ class LabelsSpec:
     def timeframe(self) -> str:
         """The candles' name for the bar length."""
         return f"{self.bar_minutes}min"
+
+    @property
+    def outcome_rule(self) -> dict[str, float | None]:
+        """The thresholds that decide which outcome a label is, by name: what a model of outcomes is asked."""
+        return {name: getattr(self, name) for name in _OF_OUTCOMES}
 
     @property
     def look_ahead(self) -> timedelta:

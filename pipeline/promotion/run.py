@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.promotion.kinds import Kind
-from pipeline.promotion.versions import DEFINITIONS
+from pipeline.promotion.versions import DEFINITIONS, LABEL_RULE
 from pipeline.text import uncalculated
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -40,6 +40,7 @@ class TrainingRun:
         feature_names: the model's inputs, in order.
         feature_definitions: input -> hash of its own definition, of all inputs; empty: the whole set alone names them,
             and the model can only be asked until any feature changes.
+        label_rule: the thresholds by which the labels it learned were made; empty: none made them, or it is unknown.
         kind: what the file is and what the model puts out.
         params: hyper-parameters and whatever else was chosen.
         metrics: finite figures; the most telling first, the card shows the first 30.
@@ -70,6 +71,7 @@ class TrainingRun:
     params: Mapping[str, Scalar]
     metrics: Mapping[str, float]
     feature_definitions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    label_rule: Mapping[str, float | None] = field(default_factory=dict, repr=False)
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
     plots: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     documents: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -105,10 +107,12 @@ class TrainingRun:
 
     @property
     def told_inputs(self) -> dict[str, str]:
-        """The tags of a version by which it is told whether it can still be asked."""
+        """The tags of a version by which it is told whether it can still be asked, and whether of the same."""
         told = {"feature_names": json.dumps(self.feature_names)}
         if self.feature_definitions:
             told[DEFINITIONS] = json.dumps(dict(self.feature_definitions), sort_keys=True)
+        if self.label_rule:
+            told[LABEL_RULE] = json.dumps(dict(self.label_rule), sort_keys=True)
         return told
 
     @property

@@ -5,7 +5,7 @@ what happens in the shadow (`trial`), the record of moves (`ledger`) and the ali
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -31,12 +31,14 @@ class Incumbent:
         said: its predictions of those rows of the challenger's evaluation that came after both had learned, in the same
             columns; None where it was not asked.
         mute: why it can no longer be asked (a feature that it takes is defined otherwise now), in words; else empty.
+        learned: where it learned labels of other thresholds than those it is compared on, which; else empty.
     """
 
     version: int
     source: str
     said: pl.DataFrame | None = None
     mute: str = ""
+    learned: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,8 @@ def judge(
     if incumbent is not None and not barred and _is_rival(source, incumbent):
         compared |= _against(evaluations[MODEL], incumbent, spec)
     verdict, step = _verdict(compared, barred, source, incumbent)
-    if not barred and n_reads > 1:
-        told = f"{verdict.reason}; models were evaluated {n_reads} times on these rows"
-        verdict = Verdict(verdict.is_promoted, told, verdict.unbeaten)
+    if not barred:
+        verdict = _with_notes(verdict, incumbent, n_reads)
     rows = [
         comparison_row(done, model_name=spec.model_name, challenger_version=version, opponent=name, known_at=known_at)
         for name, done in compared.items()
@@ -180,6 +181,16 @@ def _verdict(
     if not found.is_promoted:
         return found, "stay"
     return Verdict(False, f"{found.reason}: may run in the shadow of version {incumbent.version}", ()), "challenge"
+
+
+def _with_notes(verdict: Verdict, incumbent: Incumbent | None, n_reads: int) -> Verdict:
+    """The verdict with what its figures do not show: that the champion learned another question, and earlier looks."""
+    told = verdict.reason
+    if incumbent is not None and incumbent.learned:
+        told += f"; version {incumbent.version} learned labels of other thresholds than these: {incumbent.learned}"
+    if n_reads > 1:
+        told += f"; models were evaluated {n_reads} times on these rows"
+    return replace(verdict, reason=told)
 
 
 def _not_compared(incumbent: Incumbent, is_replaced: bool) -> str:

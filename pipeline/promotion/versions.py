@@ -15,6 +15,8 @@ from pipeline.promotion.kinds import Kind, kind_of
 
 DEFINITIONS: Final = "feature_definitions"
 """The tag of a version that tells how each of its inputs was defined, as JSON: name -> hash."""
+LABEL_RULE: Final = "label_rule"
+"""The tag of a version that tells by which thresholds the labels it learned were made, as JSON: name -> number."""
 _NAMED: Final = 5
 """Features that a message names; of more it says how many."""
 _SHOWN: Final = 80
@@ -155,6 +157,24 @@ def why_mute(entry: RegisteredVersion, fed: Fed) -> str:
         *([f"{len(gone)} {_is(gone)} gone ({_named(gone)})"] if gone else []),
     ]
     return f"of its {len(names)} features {' and '.join(found)}" if found else ""
+
+
+def asked_otherwise(entry: RegisteredVersion, label_rule: Mapping[str, float | None]) -> str:
+    """By which thresholds a version learned that are others now, in words; empty if none is, or its tags do not tell.
+
+    It can be asked all the same: its figures are then of a question that it did not learn, which a verdict must say.
+
+    >>> one = RegisteredVersion.from_tags("m", 1, "run", {"label_rule": '{"rug_price_pct": -80.0, "moon_pct": 100.0}'})
+    >>> asked_otherwise(one, {"rug_price_pct": -60.0, "moon_pct": 100.0})
+    'rug_price_pct was -80.0, is -60.0'
+    """
+    try:
+        then = dict(json.loads(entry.tags.get(LABEL_RULE, "{}")))
+    except (TypeError, ValueError):  # a note is no reason to hold a version for one that cannot be asked
+        return ""
+    other = [name for name in sorted({*then, *label_rule}) if then and then.get(name) != label_rule.get(name)]
+    was = (f"{name[:_SHOWN]} was {str(then.get(name))[:_SHOWN]}, is {label_rule.get(name)}" for name in other[:_NAMED])
+    return "; ".join(was)
 
 
 def proven(entry: RegisteredVersion, model_bytes: bytes, expected: str | None, fed: Fed | None = None) -> LoadedModel:

@@ -16,6 +16,7 @@ import pytest
 
 from assets.features import RECIPES
 from assets.features import SPEC as FEATURES_SPEC
+from assets.labels import SPEC as LABELS_SPEC
 from assets.models import CODE, frozen
 from assets.promotion import champion
 from assets.trial import champion_is_sound
@@ -140,6 +141,21 @@ def test_a_feature_that_it_does_not_take_leaves_the_champion_in_charge_and_speak
     assert spoke.height > 100
     assert set(spoke["model_version"]) == {good[0]}
     assert set(spoke["feature_set"]) == {of(ALL).feature_set}, "a row says what its model was fed with"
+
+
+def test_a_champion_that_learned_another_rug_is_compared_on_the_one_of_today_and_the_verdict_says_so(
+    bench: Bench,
+) -> None:
+    good = bench.made(GOOD, 1, of(ALL), label_rule={**LABELS_SPEC.outcome_rule, "rug_price_pct": -90.0})
+    bench.move("promote", good, BEGIN)
+    bench.challenged(WEAK)
+    said = bench.judged()
+    assert (said["champion_version"], said["is_promoted"]) == (good[0], False)
+    now = LABELS_SPEC.rug_price_pct
+    assert (
+        f"version {good[0]} learned labels of other thresholds than these: rug_price_pct was -90.0, is {now}"
+        in (said["verdict"])
+    )
 
 
 def test_a_feature_of_its_own_that_changed_makes_the_champion_mute_and_everybody_says_so(bench: Bench) -> None:

@@ -33,7 +33,9 @@ AWAY = "postgresql://nobody@127.0.0.1:1/mlflow"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The data folder; the registry's files lie where the settings look for them."""
-    return tmp_path / "artifacts"
+    made = tmp_path / "artifacts"
+    made.mkdir()
+    return made
 
 
 @pytest.fixture
@@ -231,6 +233,17 @@ def test_a_row_that_tells_less_and_a_mean_taken_in_another_order_stay_sound(run,
     older = [{key: each[key] for key in ("comparison_id", "opponent", "gain_pct")} for each in one.to_dicts()]
     again = json.loads(evidence_of(one.with_columns(loss_challenger=0.3)))
     evidence_found(lake, run, one, json.dumps([*older, *again]), exit_code=0)
+
+
+def test_status_says_beside_each_gain_what_was_asked_for(run, lake):
+    live = {"procedure": "trial", "wealth": 25.0, "wealth_needed": 578.0, "alpha": 0.00173}
+    offline = {"procedure": "offline", "wealth": None, "wealth_needed": None, "alpha": None}
+    told = [("o", "pool-outcome", offline), ("r", "pool-return", offline), ("t", "pool-outcome", live)]
+    lake.append(COMPARISONS, pl.concat([a_comparison(comparison_id=i, model_name=m, **kept) for i, m, kept in told]))
+    shown = [line for line in run("status").stdout.splitlines() if "pool-" in line]
+    assert sorted(("pool-return" in line, line.split("│")[-3].strip()) for line in shown) == [
+        (False, "a wealth of 578"), (False, "over 5 %"), (True, "over 1 %"),
+    ]  # fmt: skip
 
 
 def test_a_model_that_nobody_knows_has_no_history(run, lake):

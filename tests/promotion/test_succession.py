@@ -122,6 +122,17 @@ def test_without_a_pool_that_is_new_to_both_nothing_is_decided() -> None:
     assert "collect for longer" in done.verdict.reason
 
 
+@pytest.mark.parametrize(("champion", "step"), [(0.7, "challenge"), (0.95, "stay")])
+def test_a_champion_that_learned_other_thresholds_is_beaten_by_the_same_rule_and_the_verdict_says_so(
+    champion: float, step: str
+) -> None:
+    learned = "rug_price_pct was -80.0, is -60.0"
+    done = judged(incumbent=Incumbent(1, "recording:a", said(champion), learned=learned))
+    assert done.step == step
+    assert done.verdict.reason.endswith(f"; version 1 learned labels of other thresholds than these: {learned}")
+    assert "thresholds" not in judged(incumbent=Incumbent(1, "recording:a", said(champion))).verdict.reason
+
+
 def test_a_champion_that_can_no_longer_be_asked_gives_way_to_whoever_beats_the_baselines() -> None:
     mute = Incumbent(1, "recording:a", mute="a feature has changed")
     done, worse = judged(incumbent=mute), judged(incumbent=mute, model=0.55)

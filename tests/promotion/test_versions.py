@@ -6,7 +6,7 @@ import pytest
 from training_runs import FEATURES, a_run
 
 from pipeline.errors import InputError, RegistryError
-from pipeline.promotion.versions import Fed, RegisteredVersion, why_mute
+from pipeline.promotion.versions import Fed, RegisteredVersion, asked_otherwise, why_mute
 
 OWN = {name: str(place) for place, name in enumerate(FEATURES)}
 
@@ -69,3 +69,19 @@ def test_a_training_defines_exactly_what_its_model_takes():
     assert set(a_run().told_inputs) == {"feature_names"}
     with pytest.raises(InputError, match="exactly the definitions of these"):
         a_run(feature_definitions={"age_hours": "1"})
+
+
+RULE = {"rug_price_pct": -80.0, "rug_drained_pct": None}
+
+
+def test_thresholds_that_changed_since_a_version_learned_are_named_and_those_that_did_not_are_not():
+    told = a_version(**a_run(label_rule=RULE).told_inputs)
+    assert asked_otherwise(told, RULE) == ""
+    assert asked_otherwise(told, {**RULE, "rug_price_pct": -60.0}) == "rug_price_pct was -80.0, is -60.0"
+    assert asked_otherwise(told, {**RULE, "rug_drained_pct": -90.0}) == "rug_drained_pct was None, is -90.0"
+
+
+@pytest.mark.parametrize("tag", ["{", "7", "[1]", '["ab"]'])
+def test_a_version_that_does_not_tell_its_thresholds_is_never_an_error(tag: str):
+    assert asked_otherwise(a_version(), RULE) == ""
+    assert len(asked_otherwise(a_version(label_rule=tag), RULE)) < 200

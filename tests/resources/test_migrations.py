@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from dagster import AssetKey, DagsterInstance
@@ -152,10 +153,27 @@ def test_every_row_is_there_afterwards_everything_works_on_it_and_the_way_back_i
     assert lake.scan(DEPLOYMENTS).collect().height == 4
     assert "Nothing to do" in command(settings, "migrate")
     _cut_short(settings, stamp)
-    command(settings, "restore", stamp)
+    assert "back to it" not in command(settings, "restore", stamp), "what a cut restore left is worth no backup"
     assert content(settings.lake) == before
     with postgres(settings) as databases:
         assert state(databases) == were
+    _there_and_back(settings, stamp)
+
+
+def _there_and_back(settings: Settings, stamp: str) -> None:
+    """A restore keeps what it replaces, unless it is told not to."""
+    lake, root = Lake(settings.lake), backups.folder_of(settings)
+    lake.append(DEPLOYMENTS, lake.scan(DEPLOYMENTS).collect().with_columns(pl.col("sequence") + 4))
+    later = content(settings.lake)
+    told = command(settings, "restore", stamp)
+    assert lake.scan(DEPLOYMENTS).collect().height == 4
+    kept = told.rsplit(maxsplit=1)[-1]
+    assert f"back to it: poolcast restore {kept}" in told
+    n_backups = len(list(root.iterdir()))
+    command(settings, "restore", kept, "--no-backup")
+    assert len(list(root.iterdir())) == n_backups
+    assert content(settings.lake) == later
+    assert lake.scan(DEPLOYMENTS).collect().height == 8
 
 
 def _cut_short(settings: Settings, stamp: str) -> None:

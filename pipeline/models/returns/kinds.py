@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.models.returns.dataset import Bench, Floats
 from pipeline.models.returns.processors import Matrix
 from pipeline.models.returns.qlib_session import quiet, start_qlib
-from pipeline.models.returns.spec import KINDS, TORCH_EXTRA, Kind, ReturnsSpec
+from pipeline.models.returns.spec import GET_TORCH, KINDS, Kind, ReturnsSpec
 from pipeline.models.splits import Rows
 
 type State = dict[str, Any]
@@ -29,7 +29,7 @@ def competing(spec: ReturnsSpec) -> tuple[tuple[Kind, ...], dict[str, str]]:
     Raises:
         UsageError: the spec names a kind that is not installed.
     """
-    absent = f"PyTorch is not installed: pip install 'poolcast[{TORCH_EXTRA}]'"
+    absent = f"PyTorch is not installed: {GET_TORCH}"
     has_torch = find_spec("torch") is not None
     if "transformer" in spec.kinds and not has_torch:
         raise UsageError(f"the kind 'transformer' was asked for, but {absent}")

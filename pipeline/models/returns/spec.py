@@ -19,7 +19,8 @@ RETURN_BASELINES: Final = ("no_forecast", "reversal", "momentum")
 LAST_BLOCK: Final = "last_block"
 WALK_FORWARD: Final = "walk_forward"
 """The out-of-fold forecasts of all inner folds together."""
-TORCH_EXTRA: Final = "torch"
+GET_TORCH: Final = ".venv/bin/uv pip install 'torch>=2.6'"
+"""How PyTorch comes into a checkout's environment, which has uv and no pip; the requirement is the extra `torch`."""
 
 type Kind = Literal["linear", "lightgbm", "xgboost", "double_ensemble", "transformer"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind.__value__)

@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.models.returns.dataset import Bench, Floats
 from pipeline.models.returns.processors import Matrix
 from pipeline.models.returns.sequences import sequences
-from pipeline.models.returns.spec import TORCH_EXTRA
+from pipeline.models.returns.spec import GET_TORCH
 from pipeline.models.splits import Rows
 
 type State = dict[str, Any]
@@ -116,7 +116,7 @@ def _torch() -> Any:
     try:
         import torch  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415  an extra
     except ModuleNotFoundError as e:
-        raise UsageError(f"a Transformer needs PyTorch: pip install 'poolcast[{TORCH_EXTRA}]'") from e
+        raise UsageError(f"a Transformer needs PyTorch: {GET_TORCH}") from e
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     return torch

@@ -1,9 +1,13 @@
 """Each kind through QLib's own class: one seed is one model, and what travels forecasts what QLib forecasts."""
 
+import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from pipeline.models.returns.dataset import Bench, Table, bench
 from pipeline.models.returns.kinds import competing, fit_member, select_features
 from pipeline.models.returns.portable import HorizonModel
 from pipeline.models.returns.qlib_session import quiet, start_qlib
-from pipeline.models.returns.spec import EnsembleSpec, ReturnsSpec, TreeSpec
+from pipeline.models.returns.spec import GET_TORCH, EnsembleSpec, ReturnsSpec, TreeSpec
 from pipeline.models.returns.targets import feature_columns, scored
 from pipeline.models.splits import last_block
 
@@ -145,6 +149,16 @@ def test_double_ensemble_is_the_same_in_another_process(own: Bench) -> None:
 def test_a_transformer_without_pytorch_is_skipped_with_a_reason_and_refused_when_named() -> None:
     kinds, skipped = competing(ReturnsSpec())
     assert kinds == KINDS
-    assert "poolcast[torch]" in skipped["transformer"]
-    with pytest.raises(UsageError, match=r"poolcast\[torch\]"):
+    assert GET_TORCH in skipped["transformer"]
+    with pytest.raises(UsageError, match=re.escape(GET_TORCH)):
         competing(ReturnsSpec(kinds=("transformer",)))
+
+
+def test_the_way_to_pytorch_names_the_extras_own_requirement_and_a_tool_that_the_environment_has() -> None:
+    """No package index holds a poolcast of ours, so `poolcast[torch]` would run whatever somebody put there."""
+    root = Path(__file__).parents[3]
+    told = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    tool, *_, requirement = shlex.split(GET_TORCH)
+    assert told["optional-dependencies"]["torch"] == [requirement]
+    assert tool == ".venv/bin/uv"
+    assert any(each.startswith("uv>") for each in told["dependencies"])
