@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline.cli.bins_check import check, describe
 from pipeline.cli.moments import is_day, moment
-from pipeline.cli.screen import AsJson, DataDir, by_comma, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, by_comma, err, lake_of, out, print_json, settings_there
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _from_lake(
     from pipeline.tables import BIN_EXPORTS
 
     began = perf_counter()
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     lake = lake_of(settings)
     found = sources_in(lake)
     if source is None and len(found) != 1:

@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.moments import moment
-from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_there
 from pipeline.errors import InputError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ def report_now(
 
     Of a replayed recording, say with --at when it is looked at. The page is Evidently's, with our figures and verdict.
     """
+    now, settings = _moment(at), settings_there(data_dir)
+
     from assets.drift import past_looks
     from assets.drift_evidence import SPEC, evidence
     from pipeline.cli.promotion import reached
     from pipeline.monitoring.drift.report import report
 
-    now, settings = _moment(at), settings_of(data_dir)
     lake = lake_of(settings)
     with reached(settings) as (registry, why_not):
         if registry is None:

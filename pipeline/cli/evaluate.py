@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.parquet import require_parquet
-from pipeline.cli.screen import AsJson, DataDir, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, out, print_json, settings_there
 
 if TYPE_CHECKING:
     from pipeline.models.files import Predictions
@@ -42,7 +42,7 @@ def evaluate(
     from pipeline.snapshots.spec import SnapshotsSpec
 
     tiers = [(tier.reserve_usd, tier.is_exclusive) for tier in SnapshotsSpec().tiers]
-    path = predictions or settings_of(data_dir).data_dir / "demo" / "evaluation.parquet"
+    path = predictions or settings_there(data_dir, is_lake_enough=False).data_dir / "demo" / "evaluation.parquet"
     if path.is_file():
         require_parquet(path)
     told = evaluate_file(path, by=by or (), tiers=tiers)

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table as RichTable
 
 from pipeline.cli.rows import print_csv, print_rows_as_json, print_wide, show_rows, size
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, print_json, settings_there
 from pipeline.tables import TABLES, Table, table
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def sql_command(
     """
     from pipeline.lake.query import query
 
-    rows = query(lake_of(settings_of(data_dir)), statement, limit=limit)
+    rows = query(lake_of(settings_there(data_dir)), statement, limit=limit)
     {Format.TABLE: show_rows, Format.CSV: print_csv, Format.JSON: print_rows_as_json}[form](rows)
 
 
 @lake.command("status")
 def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say what each table holds and what its files are like. Reads the tables' logs, not their rows."""
-    found = lake_of(settings_of(data_dir))
+    found = lake_of(settings_there(data_dir))
     told = [told for target in TABLES.values() if (told := found.status(target)) is not None]
     if as_json:
         print_json([asdict(status) for status in told])
@@ -83,7 +83,7 @@ def compact_command(tables: _NAMES = None, data_dir: DataDir = None) -> None:
     """Merge small files, so that reading opens few. The rows stay as they are, and everybody may go on working."""
     from resources.alone import beside
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     found = lake_of(settings)
     with beside(settings), progress() as bars:
         for target in _chosen(tables):
@@ -106,7 +106,7 @@ def vacuum_command(
     from pipeline.retention import pinned_versions
     from resources.alone import beside
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     found, now = lake_of(settings), SystemClock().now()
     n_files = n_bytes = 0
     with beside(settings), progress() as bars:

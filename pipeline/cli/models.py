@@ -5,14 +5,17 @@ predictions are worth is `evaluate`, which stands here by another name.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from pipeline.cli.parquet import require_parquet
-from pipeline.cli.screen import AsJson, DataDir, instance_of, out, print_json, settings_of, user_name
+from pipeline.cli.screen import AsJson, DataDir, instance_of, out, print_json, settings_of, settings_there, user_name
+
+if TYPE_CHECKING:
+    from resources.settings import Settings
 
 models = typer.Typer(no_args_is_help=True, help="Models: training by hand, what they are worth, who asked for them.")
 
@@ -93,14 +96,37 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Say which trainings were asked for, by what or whom, and how they ended; the newest first."""
+    settings = settings_there(data_dir, is_lake_enough=False)
+    is_new = settings.postgres_url is None and not settings.postgres_dir.exists()
+    rows = [] if is_new else _trainings(settings, limit)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        why = f": there is no database in {str(settings.data_dir)!r}" if is_new else ""
+        out.print(f"No training was asked for yet{why}.", markup=False, soft_wrap=True)
+        return
+    table = RichTable("asked at", "by what or whom", "ended", "run", title="Trainings", title_justify="left")
+    for row in rows:
+        table.add_row(f"{row['asked_at']:%Y-%m-%d %H:%M}", Text(str(row["trigger"])), str(row["status"]), row["run_id"])
+    out.print(table)
+
+
+def _trainings(settings: "Settings", limit: int) -> list[dict[str, Any]]:
+    """The newest runs of the job `train`; a look ends none that was orphaned."""
     from datetime import UTC, datetime
 
     import dagster as dg
 
-    settings = settings_of(data_dir)
-    with instance_of(settings, alone=False) as (_, instance, _tags):
-        records = instance.get_run_records(dg.RunsFilter(job_name="train"), limit=limit)
-    rows: list[dict[str, Any]] = [
+    from resources.alone import looking
+    from resources.dagster_home import dagster_instance
+    from resources.migrations import require_migrated
+
+    with looking(settings) as databases:
+        require_migrated(settings, databases)  # Dagster would fail on an older database
+        with dagster_instance(settings, databases) as instance:
+            records = instance.get_run_records(dg.RunsFilter(job_name="train"), limit=limit)
+    return [
         {
             "run_id": record.dagster_run.run_id,
             "asked_at": datetime.fromtimestamp(record.create_timestamp.timestamp(), UTC),
@@ -109,10 +135,3 @@ def history(
         }
         for record in records
     ]
-    if as_json:
-        print_json(rows)
-        return
-    table = RichTable("asked at", "by what or whom", "ended", "run", title="Trainings", title_justify="left")
-    for row in rows:
-        table.add_row(f"{row['asked_at']:%Y-%m-%d %H:%M}", Text(str(row["trigger"])), str(row["status"]), row["run_id"])
-    out.print(table)

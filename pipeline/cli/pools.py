@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table as RichTable
 
-from pipeline.cli.screen import AsJson, DataDir, as_written, err, instance_of, lake_of, out, print_json, settings_of
+from pipeline.cli.screen import (
+    AsJson,
+    DataDir,
+    as_written,
+    err,
+    instance_of,
+    lake_of,
+    out,
+    print_json,
+    settings_of,
+    settings_there,
+)
+from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +52,8 @@ def collect_pools(
     """Find new pools, visit those that are due, and bring every table that follows from them up to date.
 
     A cycle ends at the next five minutes. Several collectors may work at once: they share one budget of calls.
+
+    Exit status: 0 something was answered, or nothing had to be asked; 1 no call was answered, or a step failed.
     """
     from pipeline.live import catch_up_behind, collect
     from pipeline.pools.shelf import Shelf
@@ -64,8 +78,13 @@ def collect_pools(
                 print_json(told)
             else:
                 out.print(", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told.items()))
+            unanswered = _unanswered(told)
+            if once and unanswered is not None:
+                raise SourceError(unanswered)
             if once:
                 return
+            if unanswered is not None:
+                err.print(f"poolcast: {unanswered}; the next cycle goes on", markup=False, soft_wrap=True)
 
 
 @pools.command("backfill")
@@ -85,7 +104,7 @@ def backfill_pools(
     from resources.collecting import collector_setup
 
     _enter(network, sandbox)
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     setup, lake = collector_setup(settings.api, settings.collector), lake_of(settings)
     wanted = late_pools(lake, setup, addresses or (), setup.timer.now())
     with beside(settings), setup.open(lambda words: err.print(words, markup=False)) as desk:
@@ -106,12 +125,14 @@ def show_pool(
     """Show what is known of one pool: its facts, its last states, its bars, swaps and labels."""
     from pipeline.pools.portrait import portrait
 
-    told = portrait(lake_of(settings_of(data_dir)), address)
+    told = portrait(lake_of(settings_there(data_dir)), address)
     if as_json:
         print_json(told)
         return
     for title, rows in told.items():
-        out.print(_table(title, rows))
+        # Of the table itself, it would be broken to the width of that.
+        out.print(as_written(title), style="italic", soft_wrap=True)
+        out.print(_table(rows))
 
 
 def _enter(networks: list[str] | None, sandbox: str | None) -> None:
@@ -131,9 +152,23 @@ def _totals(metadata: "dict[str, dict[str, Any]]") -> dict[str, int]:
     return told
 
 
-def _table(title: str, rows: "Sequence[dict[str, Any]]") -> RichTable:
-    """Rows on the screen; what came from a chain is shown as plain text."""
-    table = RichTable(title=title, title_justify="left")
+def _unanswered(told: dict[str, int]) -> str | None:
+    """What to say of a cycle whose calls were all in vain; None of any other.
+
+    >>> _unanswered({"failed_calls": 1, "answered_calls": 2})
+    """
+    if told.get("answered_calls") or not told.get("failed_calls"):
+        return None
+    n_calls = told["failed_calls"]
+    return (
+        f"asked the API for pools: none of {n_calls:,} call{'' if n_calls == 1 else 's'} was answered; look at "
+        "POOLCAST_API_URL, POOLCAST_NETWORKS and this machine's network; what was kept stays"
+    )
+
+
+def _table(rows: "Sequence[dict[str, Any]]") -> RichTable:
+    """Rows on the screen; what came from a chain is shown as plain text, and nothing is cut off."""
+    table = RichTable()
     if not rows:
         table.add_column("nothing is known")
         return table
@@ -145,8 +180,9 @@ def _table(title: str, rows: "Sequence[dict[str, Any]]") -> RichTable:
         return table
     if len(rows[0]) > _MOST_COLUMNS:
         return _standing(table, rows[-_MOST_STANDING:])
+    table = RichTable(box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name)
+        table.add_column(name.replace("_", "\n", 1), overflow="fold")
     for row in rows:
         table.add_row(*(as_written(_cell(value)) for value in row.values()))
     return table

@@ -5,14 +5,17 @@ shown, never interpreted.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from pipeline.cli.moments import moment
-from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_of
+from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_there
 
 predictions = typer.Typer(no_args_is_help=True, help="Predictions: what models said, and what became of it.")
+
+_FIGURES: Final = 4
+"""Significant figures on the screen; JSON has all."""
 
 _Moment = Annotated[str | None, typer.Option(metavar="TIME", help="Of the snapshot, UTC, like 2026-05-01T12:00.")]
 
@@ -38,12 +41,17 @@ def query_predictions(
     `says` is the most probable outcome. `end` is what came, why it is not known, or pending. `is_evidence` is no for
     what was said with hindsight.
     """
+    import polars as pl
+
     from pipeline.cli.rows import print_rows_as_json, show_rows
     from pipeline.predictions.history import Wanted, history
 
     wanted = Wanted(pool, model, version, _moment("--since", since), _moment("--until", until), limit)
-    rows = history(lake_of(settings_of(data_dir)), wanted)
-    print_rows_as_json(rows) if as_json else show_rows(rows)
+    rows = history(lake_of(settings_there(data_dir)), wanted)
+    if as_json:
+        print_rows_as_json(rows)
+    else:
+        show_rows(rows.with_columns(pl.selectors.float().round_sig_figs(_FIGURES)))
 
 
 def _moment(option: str, told: str | None) -> datetime | None:

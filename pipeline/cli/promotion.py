@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline.cli.promotion_status import comparisons_table, mute_of, standings_table, told_of, words_on
 from pipeline.cli.rows import print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_of, user_name
+from pipeline.cli.screen import AsJson, DataDir, as_written, err, lake_of, out, print_json, settings_there, user_name
 from pipeline.errors import RegistryAwayError, ServiceError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from pipeline.promotion.standing import standing
     from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     lake = lake_of(settings)
     ledger = lake.scan(DEPLOYMENTS).sort("sequence").collect()
     stands = {name: standing(ledger, name) for name in sorted(set(ledger["model_name"]))}
@@ -81,7 +81,7 @@ def history(model: AnyModel = None, data_dir: DataDir = None, as_json: AsJson = 
     from pipeline.promotion.chain import verify
     from pipeline.tables import DEPLOYMENTS
 
-    ledger = lake_of(settings_of(data_dir)).scan(DEPLOYMENTS).sort("sequence").collect()
+    ledger = lake_of(settings_there(data_dir)).scan(DEPLOYMENTS).sort("sequence").collect()
     verify(ledger)
     if model is not None:
         _require_known(model, ledger["model_name"])
@@ -115,7 +115,7 @@ def audit_command(
     from pipeline.promotion.audit import audit
     from pipeline.promotion.spec import OUTCOME, RETURN
 
-    settings, models = settings_of(data_dir), (OUTCOME.model_name, RETURN.model_name)
+    settings, models = settings_there(data_dir), (OUTCOME.model_name, RETURN.model_name)
     lake = lake_of(settings)
     if is_offline:
         found = audit(lake, None, models=models, why_not="--offline was asked for")
@@ -135,7 +135,7 @@ def reconcile_command(model: AnyModel = None, data_dir: DataDir = None) -> None:
     """Make the registry's aliases agree with the ledger now, as `poolcast up` and every training do."""
     from pipeline.promotion.moves import Moves
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     ledger = Moves(lake_of(settings), None).ledger()["model_name"]
     models = [model] if model else sorted(set(ledger))
     if not models:
@@ -196,7 +196,7 @@ def _say(word: "Word", model: str, version: int | None, reason: str, data_dir: "
     from pipeline.calendars import SystemClock
     from pipeline.promotion.human import say
 
-    settings = settings_of(data_dir)
+    settings = settings_there(data_dir)
     with reached(settings) as (registry, why_not):
         said = say(
             lake_of(settings),

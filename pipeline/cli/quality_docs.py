@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.screen import DataDir, err, lake_of, out, settings_of
+from pipeline.cli.screen import DataDir, err, lake_of, out, settings_there
 from pipeline.tables import TABLES, Table, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def docs(
     from pipeline.expectations.pages import build_pages
     from pipeline.labels.spec import LabelsSpec
 
-    lake = lake_of(settings_of(data_dir))
+    lake = lake_of(settings_there(data_dir))
     chosen = [table(name) for name in tables] if tables else [t for t in TABLES.values() if lake.version(t) is not None]
 
     def newest(target: Table) -> "pl.DataFrame":

@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli.moments import moment
 from pipeline.cli.rows import print_rows_as_json, show_rows
-from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, settings_of, user_name
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, out, settings_there, user_name
 
 quarantine = typer.Typer(no_args_is_help=True, help="Quarantine: what was put aside, and why.")
 
@@ -29,7 +29,7 @@ def list_command(
     from pipeline.expectations.releases import listed
 
     when = None if since is None else moment(since, "--since")
-    found = listed(lake_of(settings_of(data_dir)), table=table, reason=reason, since=when)
+    found = listed(lake_of(settings_there(data_dir)), table=table, reason=reason, since=when)
     shown = found.head(limit)
     if as_json:
         print_rows_as_json(shown)
@@ -54,7 +54,7 @@ def release_command(
     from pipeline.calendars import SystemClock
     from pipeline.expectations.releases import release
 
-    lake, now = lake_of(settings_of(data_dir)), SystemClock().now()
+    lake, now = lake_of(settings_there(data_dir)), SystemClock().now()
     done = release(lake, record_ids, reason=reason, actor=actor or user_name(), now=now)
     if as_json:
         print_rows_as_json(done)

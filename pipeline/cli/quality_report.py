@@ -15,7 +15,18 @@ from rich.text import Text
 
 from pipeline.cli.parquet import require_parquet
 from pipeline.cli.rows import print_wide
-from pipeline.cli.screen import AsJson, DataDir, as_written, by_comma, err, lake_of, out, plain, print_json, settings_of
+from pipeline.cli.screen import (
+    AsJson,
+    DataDir,
+    as_written,
+    by_comma,
+    err,
+    lake_of,
+    out,
+    plain,
+    print_json,
+    settings_there,
+)
 from pipeline.errors import InputError, UsageError
 from pipeline.tables import POOL, POOL_KEY, QUALITY_PARTS, QUALITY_REPORTS, TABLES
 
@@ -49,7 +60,7 @@ def report(
     if what is None or (what in TABLES and not Path(what).suffix):
         if given := [name for name, value in options.items() if value is not None]:
             raise UsageError(f"{', '.join(given)}: told of a Parquet file; a table's spec says it already")
-        lake = lake_of(settings_of(data_dir))
+        lake = lake_of(settings_there(data_dir))
         told = _newest(lake) if what is None else [_as_plain(*one) for one in _of_table(lake, what)]
         print_json(told) if as_json else _show_newest(told) if what is None else _show(told, what)
         return

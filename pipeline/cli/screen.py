@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.errors import ServiceError
+from pipeline.errors import ServiceError, UsageError
 from pipeline.text import spelled
 
 if TYPE_CHECKING:
@@ -95,6 +95,31 @@ def settings_of(data_dir: Path | None, dagster_port: int | None = None, mlflow_p
     from resources.settings import Settings
 
     return Settings.from_environment(data_dir, dagster_port, mlflow_port)
+
+
+def settings_there(data_dir: Path | None, *, is_lake_enough: bool = True) -> "Settings":
+    """The same of an installation that is there: for whatever looks at one or works on it, and never makes one.
+
+    `is_lake_enough`: nothing but the lake has to be there, and one on an object store needs no folder here.
+
+    Raises:
+        UsageError: there is no such folder. Else a mistyped one, or another working directory, would be an installation
+            that is new and well, for ever.
+    """
+    settings = settings_of(data_dir)
+    if (settings.lake_url is None or not is_lake_enough) and _is_absent(settings.data_dir):
+        raise UsageError(
+            f"there is no data folder {str(settings.data_dir)!r}: name the one that poolcast writes to with --data-dir "
+            "or POOLCAST_DATA_DIR; `make demo` makes one"
+        )
+    return settings
+
+
+def _is_absent(folder: Path) -> bool:
+    try:
+        return not folder.exists()
+    except OSError:  # it cannot be seen, which whoever reads it tells
+        return False
 
 
 def lake_of(settings: "Settings") -> "Lake":

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.screen import AsJson, DataDir, lake_of, print_json, settings_of
+from pipeline.cli.screen import AsJson, DataDir, lake_of, print_json, settings_there
 from pipeline.cli.status_screen import show
-from pipeline.errors import PoolcastError, UsageError
+from pipeline.errors import PoolcastError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +42,7 @@ def status(data_dir: DataDir = None, expect_up: ExpectUp = False, as_json: AsJso
     """
     from pipeline.calendars import SystemClock
 
-    settings = settings_of(data_dir)
-    if _is_absent(settings.data_dir):
-        # Else a mistyped folder, or another working directory, would be an installation that is new and well, for ever.
-        raise UsageError(
-            f"there is no data folder {str(settings.data_dir)!r}: name the one that poolcast writes to with --data-dir "
-            "or POOLCAST_DATA_DIR; `make demo` makes one"
-        )
+    settings = settings_there(data_dir, is_lake_enough=False)
     found = picture_of(settings, SystemClock().now())
     if expect_up and not found.parts.is_up:
         found = replace(found, attention=("`poolcast up` does not run: start it", *found.attention))
@@ -97,13 +91,6 @@ def _parts(settings: "Settings", now: datetime) -> "PartsHealth":
         return PartsHealth(left=tuple(roster.left_behind()))
     restarts = [(each.at, each.name, each.why) for each in roster.restarts() if each.at > now - LATELY]
     return PartsHealth(is_up=True, dead=tuple(roster.dead()), restarts=tuple(restarts))
-
-
-def _is_absent(folder: "Path") -> bool:
-    try:
-        return not folder.exists()
-    except OSError:  # it cannot be seen, which the picture tells
-        return False
 
 
 def _no_folders(*folders: "Path") -> Iterator[str]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final, TypedDict
 
 from pipeline.calendars import DAY, HOUR, MINUTE
+from pipeline.features.engine_list import ENGINES
 from pipeline.features.feature import Feature
 from pipeline.features.registry import FAMILIES, features_of
 from pipeline.features.spec import FeaturesSpec
@@ -45,25 +46,34 @@ def described(feature: Feature, spec: FeaturesSpec) -> Entry:
         unit=column.unit,
         range=column.bounds or "any",
         inputs=[read.name for read in feature.inputs],
-        window=_length(feature.look_back),
+        window=_window(feature, spec),
         null_when=feature.null_rule,
         example_given=dict(feature.example.given),
         example_gives=feature.value(feature.example.given, spec),
     )
 
 
-def _length(length: timedelta) -> str:
-    """How far back it looks, in the largest unit that fits.
+def _window(feature: Feature, spec: FeaturesSpec) -> str:
+    """How far back other rows are looked at; where no input says it, how far its engine goes at most."""
+    if feature.look_back:
+        return _length(feature.look_back)
+    engines = [ENGINES[read.engine] for read in feature.inputs if read.engine != "snapshots"]
+    if not engines:  # a day that the snapshot itself counts over is no reason to look at other rows
+        return "the snapshot alone"
+    return f"up to {_length(max(engine.tolerance(spec) for engine in engines))}"
 
-    >>> _length(timedelta(0)), _length(timedelta(hours=1)), _length(timedelta(days=7)), _length(timedelta(hours=25))
-    ('none', '1 h', '7 d', '25 h')
+
+def _length(length: timedelta) -> str:
+    """A length in the largest unit that fits, or in two.
+
+    >>> [_length(timedelta(minutes=n)) for n in (15, 60, 25 * 60, 25 * 60 + 15, 7 * 24 * 60)]
+    ['15 min', '1 h', '25 h', '25 h 15 min', '7 d']
     """
-    if not length:
-        return "none"
-    for unit, name in ((DAY, "d"), (HOUR, "h")):
-        if length % unit == timedelta(0) and (unit is HOUR or length > DAY):
-            return f"{length // unit} {name}"
-    return f"{length // MINUTE} min"
+    if length > DAY and not length % DAY:
+        return f"{length // DAY} d"
+    hours, minutes = length // HOUR, length % HOUR // MINUTE
+    told = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min")) if n]
+    return " ".join(told)
 
 
 def as_markdown(spec: FeaturesSpec, families: Iterable[str] = FAMILIES) -> str:

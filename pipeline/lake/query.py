@@ -72,7 +72,7 @@ def _told(error: Exception, beneath: list[BaseException]) -> BaseException:
     if beneath:
         return storage_error(_ATTEMPT, beneath[0])
     words = _CONTROL.sub(" ", str(error)).strip()[:2000]
-    return UsageError(f"could not {_ATTEMPT}: {words}")
+    return UsageError(f"could not run the statement: {words}")
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

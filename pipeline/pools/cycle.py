@@ -21,9 +21,10 @@ UNREAD = timedelta(minutes=10)
 
 @dataclass
 class Counts:
-    """Of one network: requests, calls without a usable answer, and what the answers brought."""
+    """Of one network: requests, calls with and without a usable answer, and what the answers brought."""
 
     n_calls: int = 0
+    n_answered: int = 0
     n_failed: int = 0
     brought: TakenIn = field(default_factory=TakenIn)
     last_error: str = ""
@@ -41,6 +42,7 @@ class Tally:
         with self._lock:
             counts = self._of.setdefault(network, Counts())
             counts.n_calls += n_calls
+            counts.n_answered += error is None
             counts.n_failed += error is not None
             counts.last_error = counts.last_error if error is None else str(error)
 
@@ -59,20 +61,26 @@ class Tally:
 
 @dataclass(frozen=True)
 class Cycle:
-    """A finished cycle: its grid point, a row of COLLECTIONS a network, and what was asked about no network or all."""
+    """A finished cycle: its grid point, a row of COLLECTIONS a network, and what was asked about no network or all.
+
+    `n_answered`: calls with a usable answer, of all networks and of none.
+    """
 
     slot: datetime
     networks: pl.DataFrame
     shared: Counts
     errors: dict[str, str]
     n_waiting_answers: int
+    n_answered: int
 
     @classmethod
     def of(cls, slot: datetime, rows: Sequence[dict[str, Any]], tally: Tally, n_waiting_answers: int) -> "Cycle":
         """The cycle that a tally and its rows tell of."""
-        errors = {row["network"]: tally.of(row["network"]).last_error for row in rows}
-        frame = pl.DataFrame(rows, schema=COLLECTIONS.schema)
-        return cls(slot, frame, tally.of(None), errors, n_waiting_answers)
+        of = {row["network"]: tally.of(row["network"]) for row in rows}
+        frame, shared = pl.DataFrame(rows, schema=COLLECTIONS.schema), tally.of(None)
+        n_answered = shared.n_answered + sum(counts.n_answered for counts in of.values())
+        errors = {network: counts.last_error for network, counts in of.items()}
+        return cls(slot, frame, shared, errors, n_waiting_answers, n_answered)
 
     def totals(self) -> dict[str, int]:
         """The cycle in numbers."""
@@ -86,7 +94,8 @@ class Cycle:
             "pools_waiting": ("n_waiting", 0),
             "gaps": ("is_gap", 0),
         }
-        return {name: int(self.networks[column].sum()) + more for name, (column, more) in named.items()}
+        told = {name: int(self.networks[column].sum()) + more for name, (column, more) in named.items()}
+        return {"calls": told["calls"], "answered_calls": self.n_answered, **told}
 
     def verdict(self, network: str) -> tuple[bool, str]:
         """Whether a network was collected, and what happened there in words."""

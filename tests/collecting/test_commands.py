@@ -63,6 +63,7 @@ def test_a_cycle_from_the_command_line_fills_every_table_and_a_second_adds_to_th
     assert first["pools_found"] > 20
     assert first["snapshots"] >= first["pools_found"]
     assert (first["failed_calls"], first["gaps"], first["quarantined"]) == (0, 0, 0)
+    assert first["answered_calls"] == first["calls"] > 0
     second = shell.told("pools", "collect", *shell.market_options)
     assert second["snapshots"] > first["snapshots"]
     snapshots = shell.lake.scan(SNAPSHOTS).collect()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -91,6 +92,14 @@ def test_an_address_is_shown_and_neither_the_terminal_nor_markup_takes_it_for_mo
     assert "[red]0x\\x1b[2J\\u202e[/red]" in done.stdout
     assert "\x1b" not in done.stdout
     assert "\u202e" not in done.stdout
+
+
+def test_a_person_reads_four_figures_and_a_program_all_of_them(data_dir: Path) -> None:
+    shown = CliRunner().invoke(app, ["predictions", "query", "--data-dir", str(data_dir)]).stdout
+    losses = {row["log_loss"] for row in asked(data_dir)} - {None}
+    assert any(len(str(loss)) > 8 for loss in losses)
+    assert {f"{loss:.4g}" for loss in losses} <= set(shown.split())
+    assert not re.search(r"\d\.\d{6}", shown)
 
 
 def test_a_folder_without_predictions_has_none(tmp_path: Path) -> None:
