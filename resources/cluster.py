@@ -44,7 +44,7 @@ def connect(address: str) -> Any:
     try:
         from distributed import Client  # noqa: PLC0415  the extra `dask`
     except ImportError as error:
-        raise UsageError("POOLCAST_DASK is set and Dask is not installed: install its extra of this checkout (docs/scaling.md)") from error
+        raise UsageError("POOLCAST_DASK is set and Dask is not installed: docs/scaling.md says how it is") from error
     try:
         return Client(  # type: ignore[no-untyped-call]
             address, timeout=CONNECT_SECONDS, set_as_default=False, name="poolcast"
