@@ -169,7 +169,7 @@ def _champion(lake: Lake, replayed: Finished) -> dict[str, Any]:
     return {
         "version": in_charge.version if in_charge else None,
         "sha256": in_charge.model_sha256 if in_charge else None,
-        "since": in_charge.known_at if in_charge else None,
+        "since": in_charge.known_at.isoformat() if in_charge else None,
         "challenger_version": verdict["challenger_version"],
         "verdict": verdict["verdict"],
     }

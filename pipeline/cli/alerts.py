@@ -147,11 +147,13 @@ def rules_command(data_dir: DataDir = None) -> None:
     _show_receivers(rules, receivers)
     found = gaps(rules, receivers)
     for gap in found:
-        err.print(f"{'critical' if gap.is_critical else 'warning'}: {gap.words}", markup=False)
+        severity = "critical" if gap.is_critical else "warning"
+        err.print(f"{severity}: {gap.words}", markup=False, soft_wrap=True)  # a log gets each line whole
     if found:
-        err.print(
+        what_to_do = (
             "Put the tag before an address in POOLCAST_ALERTS_TO (TAG=..., TAG+TAG=...), or name one that is there."
         )
+        err.print(what_to_do, soft_wrap=True)
     sys.exit(1 if any(gap.is_critical for gap in found) else 0)
 
 

@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from pipeline.pools.answer import Answer
-from pipeline.pools.transfer import Transferred
+
+if TYPE_CHECKING:
+    from pipeline.pools.transfer import Transferred  # the journal needs no HTTP client
 
 _JSON: Final = re.compile(r"application/([a-z0-9.-]+\+)?json", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
@@ -32,7 +34,7 @@ class Told:
     wait_s: float = 0.0
 
 
-def judged(answer: Answer, got: Transferred) -> Told:
+def judged(answer: Answer, got: "Transferred") -> Told:
     """What `answer` is worth; `got` is what it was made of."""
     status = answer.status
     if 200 <= status < 300:
