@@ -26,9 +26,7 @@ def behind(lake: Lake, shelf: Shelf, now: datetime) -> tuple[Span, str] | None:
     The hours that a collection run beginning now asks for anyway are left to it. Where bars came late, the labels of
     the day before them may have waited for them.
     """
-    hour = floor(now, HOUR)
-    span = Span(hour - LOOK_BACK, hour - HOUR)
-    found = list(_steps(lake, shelf, now, span))
+    found = list(_steps(lake, shelf, now, _looked_at(now)))
     if not found:
         return None
     first = min(hours[0] - back for hours, back, _ in found)
@@ -38,8 +36,12 @@ def behind(lake: Lake, shelf: Shelf, now: datetime) -> tuple[Span, str] | None:
 
 def features_behind(lake: Lake, now: datetime) -> int:
     """How many hours of the last days have features that are not those of today's code and inputs."""
+    return len(hours_behind(lake, FEATURES, _looked_at(now)))
+
+
+def _looked_at(now: datetime) -> Span:
     hour = floor(now, HOUR)
-    return len(hours_behind(lake, FEATURES, Span(hour - LOOK_BACK, hour - HOUR)))
+    return Span(hour - LOOK_BACK, hour - HOUR)
 
 
 def _steps(lake: Lake, shelf: Shelf, now: datetime, span: Span) -> Iterator[tuple[list[datetime], timedelta, str]]:

@@ -1,9 +1,10 @@
-"""What a run is told of itself by whoever asks for it: why, and for which hours. Dagster shows it beside the run.
+"""What a run is told by whoever asks for it: why, for which hours, of which source. Dagster shows it beside the run.
 
-Belongs here: the tags of a run. Stays out: whether to ask (the sensors and schedules).
+Belongs here: the tags of a run, and which source it is about. Stays out: whether to ask (the sensors and schedules).
 """
 
 from datetime import timedelta
+from typing import Any
 
 from assets.hours import range_tags
 from pipeline.calendars import Span
@@ -26,3 +27,12 @@ def tags(why: str, span: Span | None = None) -> dict[str, str]:
     hours = (span.end - span.start) // timedelta(hours=1)
     in_words = f"{span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M} UTC, {hours:,} h"
     return {**range_tags(span), **told, HOURS: in_words}
+
+
+def of_source(name: str) -> dict[str, Any]:
+    """The configuration of a run about one source.
+
+    >>> of_source("geckoterminal")
+    {'resources': {'source': {'config': {'name': 'geckoterminal'}}}}
+    """
+    return {"resources": {"source": {"config": {"name": name}}}}

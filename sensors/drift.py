@@ -9,7 +9,7 @@ from pipeline.models.spec import TrainingSpec
 from pipeline.monitoring.drift.alarm import is_fresh
 from pipeline.promotion.standing import standing
 from pipeline.tables import DEPLOYMENTS
-from sensors.asking import tags
+from sensors.asking import of_source, tags
 
 
 @dg.sensor(
@@ -33,6 +33,6 @@ def drift_with_harm(
     asks = newest.row(0, named=True)
     return dg.RunRequest(
         run_key=f"drift {champion.model_name}:{champion.version}:{asks['known_at'].isoformat()}",
-        run_config={"resources": {"source": {"config": {"name": asks["source"]}}}},
+        run_config=of_source(asks["source"]),
         tags=tags(asks["words"] or "drift with harm"),
     )

@@ -8,7 +8,7 @@ from pipeline.models.spec import TrainingSpec
 from pipeline.promotion.standing import standing
 from pipeline.promotion.trial import lost_edge
 from pipeline.tables import COMPARISONS, DEPLOYMENTS, PREDICTIONS
-from sensors.asking import tags
+from sensors.asking import of_source, tags
 
 
 @dg.sensor(
@@ -29,6 +29,6 @@ def edge_lost(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake])
     said = lake.scan(PREDICTIONS).filter(*is_its_own).select("source").first().collect()
     return dg.RunRequest(
         run_key=f"{champion.model_name}:{champion.version}:{champion.sequence}",
-        run_config={"resources": {"source": {"config": {"name": said["source"].item()}}}},
+        run_config=of_source(said["source"].item()),
         tags=tags(why),
     )

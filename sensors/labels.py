@@ -7,7 +7,7 @@ from pipeline.lake import Lake
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.trigger import LABELS_PER_TRAINING, training_requests
 from pipeline.tables import LABELS
-from sensors.asking import tags
+from sensors.asking import of_source, tags
 
 
 @dg.sensor(
@@ -36,7 +36,7 @@ def enough_new_labels(context: dg.SensorEvaluationContext, lake: dg.ResourcePara
         run_requests=[
             dg.RunRequest(
                 run_key=request.key,
-                run_config={"resources": {"source": {"config": {"name": request.source}}}},
+                run_config=of_source(request.source),
                 tags=tags(f"{request.n_labels:,} labels known of {request.source}"),
             )
             for request in requests

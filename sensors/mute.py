@@ -14,7 +14,7 @@ from pipeline.promotion.cache import kept_version
 from pipeline.promotion.standing import standing
 from pipeline.promotion.versions import why_mute
 from pipeline.tables import DEPLOYMENTS, TRAINING_SETS
-from sensors.asking import tags
+from sensors.asking import of_source, tags
 
 
 @dg.sensor(
@@ -49,6 +49,6 @@ def champion_mute(
     # By the day, so that a training that failed is tried again.
     return dg.RunRequest(
         run_key=f"mute {champion.model_name}:{champion.version}:{floor(now, DAY):%Y-%m-%d}",
-        run_config={"resources": {"source": {"config": {"name": learned["source"][0]}}}},
+        run_config=of_source(learned["source"][0]),
         tags=tags(f"version {champion.version} cannot be asked any more: {why}"),
     )
