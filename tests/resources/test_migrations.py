@@ -17,20 +17,19 @@ import sqlalchemy as sa
 from dagster import AssetKey, DagsterInstance
 from dagster._core.storage.migration.utils import upgrading_instance
 from dagster_postgres.run_storage import PostgresRunStorage
-from old_installation import CHANGED, NEW_POOLS, NEW_SNAPSHOTS, NOW, a_job, age_dagster, build, rows, schema
+from old_installation import CHANGED, NEW_POOLS, NEW_SNAPSHOTS, NOW, a_job, build, rows, schema
 from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.cli.promotion import reached
 from pipeline.cli.screen import instance_of
-from pipeline.errors import PoolcastError, ServiceError, StorageError, UsageError
+from pipeline.errors import PoolcastError, ServiceError, UsageError
 from pipeline.lake import Lake
 from pipeline.tables import DEPLOYMENTS, POOLS, SNAPSHOTS, TABLES
 from resources import backups, migrations, revisions
 from resources.alone import alone, beside
 from resources.dagster_home import dagster_instance
-from resources.embedded_postgres import embedded_postgres
 from resources.locks import FileLock
 from resources.migrations import plan, require_migrated
 from resources.postgres import Databases, postgres
@@ -354,18 +353,6 @@ def test_a_migration_that_was_given_up_does_not_go_on_with_its_backup_of_back_th
     shutil.rmtree(root)
 
 
-def test_a_backup_is_looked_for_among_those_that_are_there_and_nowhere_else(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "backups" / "20260101T000000Z"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "backup.json").write_text('{"stamp": "../x", "target": "", "tables": {}, "databases": {}}')
-    for stamp in ("..", ".", "", "20260101T000000Z/", "/etc", str(tmp_path)):
-        with pytest.raises(UsageError, match=r"there is no backup .*; there are \['20260101T000000Z'\]"):
-            backups.read(tmp_path / "backups", stamp)
-    (tmp_path / "backups" / "20260101T000000Z" / "backup.json").write_text("[]")
-    with pytest.raises(StorageError, match="could not read the backup '20260101T000000Z'"):
-        backups.read(tmp_path / "backups", "20260101T000000Z")
-
-
 def test_a_newer_database_and_a_newer_table_are_refused_in_words(copied: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = copied()
     with alone(settings) as databases:
@@ -398,21 +385,3 @@ def test_an_upgrade_that_fails_says_why_and_leaves_the_schema_as_it_was(copied: 
         with pytest.raises(ServiceError, match=words):
             migrations.run(settings, databases, now=NOW)
         assert schema(databases.mlflow_url) == before, "17 revisions were gone through, and all were taken back"
-
-
-def test_a_server_that_gives_us_schemas_only_is_migrated_but_not_copied(server_folder: Path) -> None:
-    with embedded_postgres(server_folder / "theirs") as server:
-        admin = sa.create_engine(server.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with admin.connect() as connection:
-            connection.execute(sa.text("CREATE ROLE guest LOGIN"))
-            connection.execute(sa.text("CREATE DATABASE shared OWNER guest"))
-        url = server.url.replace("postgres@/postgres", "guest@/shared")
-        settings = Settings(server_folder / "ours", postgres_url=url)
-        settings.data_dir.mkdir()
-        with postgres(settings) as databases, dagster_instance(settings, databases):
-            age_dagster(databases)
-        with alone(settings) as databases:
-            with pytest.raises(ServiceError, match="run again with --no-backup"):
-                migrations.run(settings, databases, now=NOW)
-            assert migrations.run(settings, databases, now=NOW, is_backed_up=False) is None
-            assert plan(Lake(settings.lake), databases).is_empty
