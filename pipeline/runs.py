@@ -64,6 +64,8 @@ def run_job(
     )
     if not result.success:
         if any(_class_of(e.step_failure_data.error) == INTERRUPTED for e in result.all_events if e.is_step_failure):
+            # Dagster calls a run failed that nobody asked it to cancel; here somebody asked the process itself.
+            instance.report_run_canceled(result.dagster_run, "Stopped at the terminal: what was finished stays.")
             raise KeyboardInterrupt
         raise RunFailedError(_why(result))
     return Finished(result.run_id, _seconds(instance, result.run_id), _metadata(result), _warnings(result))
