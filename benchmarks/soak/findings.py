@@ -63,7 +63,9 @@ class Soaked:
 
     def keep(self) -> None:
         """Write what was seen so far: a soak that is cut off tells what it saw."""
-        (self.folder / "seen.json").write_text(json.dumps(asdict(self), default=str))
+        unfinished = self.folder / "seen.json.part"
+        unfinished.write_text(json.dumps(asdict(self), default=str))
+        unfinished.replace(self.folder / "seen.json")
 
     @classmethod
     def seen(cls, folder: Path) -> "Soaked":
