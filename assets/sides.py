@@ -5,7 +5,7 @@ Belongs here: reading the lake and the model files. Stays out: the assets (`asse
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from assets.labels import SPEC as LABELS_SPEC
 from assets.models import SPEC as TRAINING
 from assets.predictions import REPLAYED, fed_today
 from assets.predictions import SPEC as SERVED
-from pipeline.calendars import DAY, Span
+from pipeline.calendars import DAY, END_OF_TIME, Span
 from pipeline.errors import RegistryAwayError, RegistryError
 from pipeline.lake import Lake
 from pipeline.predictions.pairs import coverage, losses_of, pairs, pairs_of, prior_losses
@@ -32,7 +32,6 @@ from pipeline.tables import OUTCOMES, PREDICTION_OUTCOMES, PREDICTIONS, UNSCORED
 NAME = TRAINING.model_name
 UNANSWERED = ("model_failed", "incomplete")
 """Why a snapshot that the other could answer was not: it broke, or inputs that only it needs are gone."""
-END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _said(lake: Lake, since: datetime, versions: Sequence[int], columns: Sequence[str] = ()) -> pl.LazyFrame:
@@ -90,27 +89,31 @@ def _patience(said: pl.DataFrame, hours: int) -> timedelta:
     return timedelta(hours=hours) + late
 
 
-def prior_of(registry: Registry, cache: Path, who: Deployed) -> dict[str, float] | None:
-    """How frequent the outcomes were among what a version learned from; None where its file cannot be had."""
+def prior_of(registry: Registry, cache: Path, who: Deployed) -> dict[str, float]:
+    """How frequent the outcomes were among what a version learned from.
+
+    Raises:
+        RegistryError: its file is not what the ledger says.
+        RegistryAwayError: it is not in the cache, and the registry does not answer.
+    """
     from pipeline.models.outcome_model import load_outcome  # noqa: PLC0415 - its learners are slow to import
 
-    try:
-        model = load_outcome(load_in_charge(registry, cache, who).model_bytes)
-    except (RegistryError, RegistryAwayError):
-        return None
+    model = load_outcome(load_in_charge(registry, cache, who).model_bytes)
     return dict(zip(OUTCOMES, map(float, model.class_prior), strict=True))
 
 
-def against_prior(lake: Lake, prior: Mapping[str, float] | None, champion: Deployed, now: datetime) -> pl.DataFrame:
-    """Paired losses of the champion and of the class prior it learned, since it took charge."""
-    if prior is None:
+def against_prior(lake: Lake, registry: Registry, cache: Path, champion: Deployed, now: datetime) -> pl.DataFrame:
+    """Paired losses of the champion and of the class prior it learned, since it took charge; none without its file."""
+    try:
+        prior = prior_of(registry, cache, champion)
+    except (RegistryError, RegistryAwayError):
         return pl.DataFrame()
     since, hours = champion.known_at, TRAINING.horizon_hours
     said, came = _said(lake, since, [champion.version]).collect(), _came(lake, since, [champion.version]).collect()
     own: dict[str, Any] = {"model_name": NAME, "version": champion.version, "horizon_hours": hours}
     return pairs_of(
         losses_of(said, came, **own),
-        prior_losses(said, came, dict(prior), **own),
+        prior_losses(said, came, prior, **own),
         last_age_hours=SERVED.max_age_hours,
         patience=_patience(said, hours),
         now=now,
@@ -158,13 +161,16 @@ def broken_guards(lake: Lake, registry: Registry, cache: Path, stands: Standing,
 def mute(registry: Registry, cache: Path, who: Deployed | None) -> str:
     """That a version cannot be asked any more, and why; empty where it can.
 
-    A file that cannot be had is the guards' business.
+    A file that is not what the ledger says is the guards' business.
+
+    Raises:
+        RegistryAwayError: it is not in the cache, and the registry does not answer.
     """
     if who is None:
         return ""
     try:
         entry = load_in_charge(registry, cache, who).registered
-    except (RegistryError, RegistryAwayError):
+    except RegistryError:
         return ""
     try:
         why = why_mute(entry, fed_today())

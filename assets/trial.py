@@ -4,6 +4,7 @@ Belongs here: asking for a verdict, and telling what followed. Stays out: readin
 (`assets.sides`), verdicts, decisions and moves (`pipeline.promotion.looks`).
 """
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from assets.pictures import picture
 from assets.quality import promotion_held
 from assets.sides import NAME, against_prior, broken_guards, mute, pairs_between, prior_of, shadowed, source_of
 from pipeline.calendars import Clock
-from pipeline.errors import RegistryAwayError
+from pipeline.errors import RegistryAwayError, RegistryError
 from pipeline.lake import Lake
 from pipeline.models.spec import FURTHER_HORIZONS_HOURS
 from pipeline.promotion.looks import Look, Looks
@@ -62,8 +63,11 @@ def _looked_at(
         return _waiting("nobody is on trial")
     since, sides = stands.shadow.known_at, (stands.champion, stands.shadow)
     silent = mute(registry, model_cache, stands.shadow)
-    # Where our own features silenced it, its silence is no evidence against it.
-    prior = None if silent else prior_of(registry, model_cache, stands.champion)
+    try:
+        # Where our own features silenced it, its silence is no evidence against it; else it costs what the prior says.
+        prior = None if silent else prior_of(registry, model_cache, stands.champion)
+    except RegistryError as error:
+        return _waiting(f"what silence costs is in the champion's file, and that cannot be used: {error}")
     paired = pairs_between(lake, *sides, since, now, prior=prior)
     further = {
         hours: pairs_between(lake, *sides, since, now, hours=hours, prior=prior) for hours in FURTHER_HORIZONS_HOURS
@@ -110,7 +114,7 @@ def reign(
     broken = broken_guards(lake, registry, model_cache, stands, now)
     paired = pairs_between(lake, champion, former, champion.known_at, now) if former else pl.DataFrame()
     look = looks.at_reign(stands, paired, broken, now)
-    edge = looks.at_edge(stands, against_prior(lake, prior_of(registry, model_cache, champion), champion, now), now)
+    edge = looks.at_edge(stands, against_prior(lake, registry, model_cache, champion, now), now)
     if broken or look.is_moved:
         context.log.error(look.decision.reason)
     return dg.MaterializeResult(
@@ -139,7 +143,8 @@ def champion_is_sound(
     """Whoever is in charge after the look breaks no guard, and takes features that are still made as they were."""
     stands = Moves(lake, registry).standing(NAME)
     told = [f"{one.guard}: {one.reason}" for one in broken_guards(lake, registry, model_cache, stands, clock.now())]
-    told += filter(None, [mute(registry, model_cache, stands.champion)])
+    with suppress(RegistryAwayError):  # that alone says nothing of the champion
+        told += filter(None, [mute(registry, model_cache, stands.champion)])
     return dg.AssetCheckResult(passed=not told, description="; ".join(told) or "no guard is broken")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.calendars import EPOCH, Span, require_utc
+from pipeline.calendars import END_OF_TIME, EPOCH, Span, require_utc
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.tables import OUTCOMES, PREDICTION_OUTCOMES, PREDICTIONS
@@ -21,7 +21,6 @@ SHOWN: Final = (
 """Columns of a history: what was most probable (`says`), and how it ended (`end`: an outcome, a reason, pending)."""
 _MOST: Final = 2**32 - 1
 """Rows that a frame can hold; whoever asks for more means all."""
-END_OF_TIME: Final = datetime.fromisoformat("9999-01-01T00:00:00Z")
 
 
 @dataclass(frozen=True)

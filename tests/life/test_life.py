@@ -14,13 +14,16 @@ from pipeline.errors import (
     LockLostError,
     PoolcastError,
     RegistryAwayError,
+    RegistryError,
     StoreAwayError,
     UsageError,
 )
+from pipeline.promotion.cache import load_in_charge
 from pipeline.promotion.chain import verify
 from pipeline.promotion.looks import Looks
 from pipeline.promotion.registry import Registry
-from pipeline.promotion.standing import Standing
+from pipeline.promotion.standing import Deployed, Standing
+from pipeline.promotion.versions import LoadedModel
 from pipeline.tables import COMPARISONS, PREDICTIONS
 from tests.life.life_bench import BEGIN, DAY, HOUR, NAME, NAMES, Life
 
@@ -184,6 +187,34 @@ def test_a_registry_that_goes_after_a_move_fails_no_run_and_the_move_stands(
     assert life.standing().champion.version == good  # type: ignore[union-attr]
     life.look(BEGIN + 9 * DAY + HOUR)
     assert life.checks["registry_answers"]
+
+
+@pytest.mark.parametrize("error", [RegistryAwayError, RegistryError])
+@pytest.mark.parametrize("whose", ["the champion's", "the challenger's"])
+def test_a_trial_decides_nothing_without_the_files_it_needs(
+    life: Life, monkeypatch: pytest.MonkeyPatch, error: type[PoolcastError], whose: str
+) -> None:
+    weak, good = life.on_trial(WEAK, GOOD)
+    life.look(BEGIN + DAY)
+    number, verdicts = weak if whose == "the champion's" else good, pl.col("challenger_version") == good
+
+    def gone(registry: Registry, cache: Path, who: Deployed) -> LoadedModel:
+        if who.version == number:
+            raise error("loaded the model: no answer")
+        return load_in_charge(registry, cache, who)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("assets.sides.load_in_charge", gone)
+        if (whose, error) == ("the challenger's", RegistryError):
+            # Whatever it said before stands, and what it did not say is counted against it.
+            assert life.look(BEGIN + 9 * DAY)["trial"]["decision"] != "wait"
+            return
+        assert life.look(BEGIN + 9 * DAY)["trial"]["decision"] == "wait"
+        assert life.lake.scan(COMPARISONS).filter(verdicts).collect().is_empty()
+        assert life.standing().champion.version == weak  # type: ignore[union-attr]
+        assert life.checks["registry_answers"] == (error is RegistryError)
+    life.look(BEGIN + 9 * DAY)
+    assert life.standing().champion.version == good  # type: ignore[union-attr]
 
 
 def test_a_champion_that_does_harm_goes_though_the_registry_is_away(life: Life) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.calendars import MINUTE
@@ -83,3 +84,22 @@ def test_two_who_look_at_once_write_a_beginning_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(looks, range(4))) == 1
+
+
+def test_a_clock_that_was_ahead_for_a_look_makes_one_beginning_one_end_and_hides_nothing_later(tmp_path: Path) -> None:
+    lake, memory, said = Lake(tmp_path / "lake"), {}, list[tuple[int, str]]()
+    two_days = timedelta(days=2) // MINUTE
+    # The minute by the clock, and whether the thing is so: the second look is made by a clock that is two days ahead.
+    seen = [(0, ""), (two_days, "x"), *((minute, "x") for minute in (5, 10, 15)), *((m, "") for m in range(20, 80, 5))]
+    later = [(two_days + m, "x" if 0 < m < 30 else "") for m in range(-58, 90, 5)]
+    for minute, sign in seen + later:
+        now = NOON + minute * MINUTE
+        found = (event("trades", kind="freshness.stale", at=now, title="trades: old"),) if sign else ()
+        n, memory = look(lake, tmp_path, Looked(KIND, found), [], memory, now, rules=Rules(), spec=AlertsSpec())  # type: ignore[assignment]
+        rows = lake.scan(ALERTS).filter(pl.col("known_at") == now).collect()
+        assert rows.height == n
+        said += [(minute, state) for state in rows["state"]]
+    assert said == [
+        (two_days, "raised"), (30, "recovered"), (two_days + 2, "raised"), (two_days + 42, "recovered"),
+    ]  # fmt: skip
+    assert lake.scan(ALERTS).collect()["known_at"].dt.date().n_unique() == 2

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.calendars import DAY, HOUR, Span
+from pipeline.calendars import DAY, END_OF_TIME, HOUR, MINUTE, Span
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.lake.disk import locked
@@ -23,6 +23,9 @@ from pipeline.text import inert
 
 REMEMBERED: Final = 30 * DAY
 """As far back as alerts and deliveries are read: what is older is history, and nobody is told of it any more."""
+_AHEAD: Final = MINUTE
+"""Rows further ahead were dated by a clock that has been set right. Clocks of machines differ by less, and nobody who
+writes meanwhile meets them."""
 
 
 def record(lake: Lake, events: Iterable[Event], now: datetime) -> int:
@@ -59,9 +62,12 @@ def look(
         spec: cool-down and the like.
 
     Returns:
-        How many alerts were new, and what the next look needs.
+        How many alerts were new, and what the next look needs. A look that finds rows of a time to come dates them
+        anew and leaves everything else to the next.
     """
     with locked(folder / "look.lock"):
+        if _set_right(lake, now):
+            return 0, over_since
         history, acks = remembered(lake, ALERTS, now), remembered(lake, ALERT_ACKS, now)
         changed = changes(
             history, looked, over_since, now, spec=spec, window=lambda kind: rules.treatment(kind).dedup,
@@ -70,6 +76,22 @@ def look(
         known = set(history["alert_id"])
         new = [event for event in (*told, *changed.events) if event.alert_id not in known]
         return (record(lake, new, now) if new else 0), changed.over_since
+
+
+def _set_right(lake: Lake, now: datetime) -> int:
+    """Date rows of a time to come as of now, when they were there already; gives their number.
+
+    Else a beginning of then hides each end until then, and is told twice.
+    """
+    ahead, n_rows = Span(now + _AHEAD, END_OF_TIME), 0
+    for table in (ALERTS, ALERT_DELIVERIES, ALERT_ACKS):
+        rows = lake.scan(table, ahead).sort("known_at").collect()
+        if rows.height:
+            moments = [name for name in ("event_time", "known_at") if name in rows.columns]
+            dated = rows.with_columns(pl.min_horizontal(name, pl.lit(ahead.start)).alias(name) for name in moments)
+            lake.replace(table, dated.unique(table.key, keep="first", maintain_order=True), ahead)
+            n_rows += rows.height
+    return n_rows
 
 
 def acknowledge(lake: Lake, start: str, actor: str, reason: str | None, now: datetime) -> str:
