@@ -65,7 +65,15 @@ _PLANS: Final = """
 CREATE TABLE plans (plan INTEGER PRIMARY KEY AUTOINCREMENT, n_calls INTEGER);
 CREATE TABLE visits (answer_id TEXT PRIMARY KEY, plan INTEGER) WITHOUT ROWID;
 """
-_STEPS: Final = (_TABLES, _PLANS)
+_LOCKED_PLANS: Final = """
+CREATE TABLE locked_plans (plan INTEGER PRIMARY KEY AUTOINCREMENT, n_calls INTEGER);
+INSERT INTO sqlite_sequence (name, seq) SELECT 'locked_plans', seq FROM sqlite_sequence WHERE name = 'plans';
+INSERT INTO locked_plans SELECT plan, n_calls FROM plans;
+DROP TABLE plans;
+ALTER TABLE locked_plans RENAME TO plans;
+"""
+"""Some code of version 2 ended a plan by the clock, not by a lock: the two must not work on one file."""
+_STEPS: Final = (_TABLES, _PLANS, _LOCKED_PLANS)
 """What each version added to the one before it."""
 VERSION: Final = len(_STEPS)
 

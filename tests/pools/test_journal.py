@@ -234,6 +234,24 @@ def test_a_memory_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
     assert drain(journal, Lake(tmp_path / "lake")) == [minutes(0)]
 
 
+@pytest.mark.parametrize("then", ["n_calls INTEGER, until INTEGER", "n_calls INTEGER"])
+def test_a_plan_of_version_two_is_settled_and_the_numbers_go_on(tmp_path: Path, then: str) -> None:
+    file = tmp_path / "memory.sqlite"
+    memory = Memory(file)
+    with memory.writing("age") as db:
+        db.execute("DROP TABLE plans")
+        db.execute(f"CREATE TABLE plans (plan INTEGER PRIMARY KEY AUTOINCREMENT, {then})")
+        db.execute("INSERT INTO plans (plan, n_calls) VALUES (7, 2)")
+        db.execute("PRAGMA user_version=2")
+    memory.close()
+    memory = Memory(file)
+    assert memory.rows("SELECT * FROM plans") == [(7, 2)]
+    journal = Journal(memory)
+    assert journal.settle_abandoned() == 1
+    with journal.plan(1):
+        assert memory.rows("SELECT * FROM plans") == [(8, 1)]
+
+
 def test_a_memory_of_another_version_or_a_damaged_one_is_refused_in_words(tmp_path: Path) -> None:
     file = tmp_path / "memory.sqlite"
     memory = Memory(file)
