@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dagster import DagsterInstance
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry, ServerRegistryEntry
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -26,7 +27,11 @@ from dagster._daemon.controller import (
     DagsterDaemonController,
     create_daemons_from_instance,
 )
+from dagster._grpc.__generated__.dagster_api_pb2 import ListRepositoriesRequest
 from dagster._grpc.constants import GrpcServerCommand
+from dagster._grpc.server import GrpcServerProcess
+from dagster._grpc.types import ListRepositoriesResponse
+from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
 from dagster._utils.log import configure_loggers
 
@@ -35,15 +40,17 @@ from resources.settings import ROOT
 _PACKAGES: Final = tuple(ROOT / name for name in ("pipeline", "assets", "resources", "sensors"))
 _LONGEST_SECONDS: Final = 3600.0
 """After an hour the code is loaded again anyway: what piled up in a process ends, and so does what was not noticed."""
+_ANSWER_SECONDS: Final = 20
+"""A process that takes longer to say what code it has is not waited for; a tick of a sensor may keep it for a while."""
 
-type _State = frozenset[tuple[Path, int]]
+type _State = frozenset[tuple[Path, int, int, int]]
 
 
 class SteadyServers(GrpcServerRegistry):
     """The processes that serve our code to the daemon, replaced when there is a reason.
 
     The daemon tells them each minute to begin anew. They do where a file of the code changed, came or went, where one
-    does not serve, and after an hour.
+    does not answer or answers that it could not load the code, and after an hour.
     """
 
     def __init__(self, workspace: Path, longest_seconds: float = _LONGEST_SECONDS, **of_dagster: Any) -> None:
@@ -61,21 +68,35 @@ class SteadyServers(GrpcServerRegistry):
 
     def _all_serve(self) -> bool:
         with self._lock:
-            return all(
-                isinstance(entry, ServerRegistryEntry) and entry.process.server_process.poll() is None
-                for entry in self._active_entries.values()
-            )
+            entries = list(self._active_entries.values())
+        return all(isinstance(entry, ServerRegistryEntry) and _serves(entry.process) for entry in entries)
+
+
+def _serves(process: GrpcServerProcess) -> bool:
+    """Whether a process tells what code it has: one may be there and hang, or have been told why the code is broken."""
+    if process.server_process.poll() is not None:
+        return False
+    try:
+        # Its public calls wait for a minute.
+        told = process.create_client()._query("ListRepositories", ListRepositoriesRequest, timeout=_ANSWER_SECONDS)
+    except DagsterUserCodeUnreachableError:
+        return False
+    answer = deserialize_value(told.serialized_list_repositories_response_or_error)
+    return isinstance(answer, ListRepositoriesResponse)
 
 
 def _state(workspace: Path) -> _State:
-    """Every file of our code and beside the workspace file, and when it was written."""
-    return frozenset(_times(chain([workspace], workspace.parent.glob("*.py"), *(p.rglob("*.py") for p in _PACKAGES))))
+    """Every file of our code and of the code beside the workspace file, and what tells it from another of its name."""
+    here = workspace.parent
+    beside = () if here == ROOT else (found.parent for found in here.glob("*/__init__.py"))
+    return frozenset(_marks(chain([workspace], here.glob("*.py"), *(p.rglob("*.py") for p in (*_PACKAGES, *beside)))))
 
 
-def _times(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+def _marks(files: Iterable[Path]) -> Iterator[tuple[Path, int, int, int]]:
     for file in files:
         with suppress(FileNotFoundError):  # saved just now, by an editor that puts a new file in its place
-            yield file, file.stat().st_mtime_ns
+            told = file.stat()
+            yield file, told.st_mtime_ns, told.st_size, told.st_ino  # a copy may have the time of what it is a copy of
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,7 +1,10 @@
 """The daemon keeps the process with our code while nothing speaks against it, and no longer."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.constants import GrpcServerCommand
 
-from resources.daemon import SteadyServers
+from resources.daemon import SteadyServers, _state
 
 GRAPH = "import dagster as dg\n\n@dg.job\ndef nothing(): ...\n"
 
@@ -36,6 +39,16 @@ class Code:
         """End the process behind the daemon's back."""
         self._served_by().kill()
         self._served_by().wait()
+
+    @contextmanager
+    def hangs(self) -> Iterator[None]:
+        """For a while the process answers nobody."""
+        stopped = self._served_by()
+        stopped.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            stopped.send_signal(signal.SIGCONT)
 
     def _served_by(self):  # type: ignore[no-untyped-def]  # Dagster's own
         return self.servers.get_grpc_server_entry(self.origin).process.server_process  # type: ignore[union-attr]
@@ -77,11 +90,20 @@ def test_it_stays_while_the_code_does_and_goes_with_it(folder: Path, instance: D
         second = code.process()
         assert second != first
         assert code.process() == second
-        (folder / "another.py").touch()
+        (folder / "package").mkdir()
+        (folder / "package" / "__init__.py").touch()
         third = code.process()
         assert third != second
         code.kill()
         assert code.process() != third
+
+
+def test_a_file_that_takes_the_place_of_another_is_noticed_by_its_size_too(folder: Path) -> None:
+    before, file = _state(folder / "workspace.yaml"), folder / "graph.py"
+    written = file.stat()
+    file.write_text(f"{GRAPH}#")
+    os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))
+    assert _state(folder / "workspace.yaml") != before
 
 
 def test_a_process_that_did_not_start_is_tried_again(folder: Path, instance: DagsterInstance) -> None:
@@ -93,6 +115,34 @@ def test_a_process_that_did_not_start_is_tried_again(folder: Path, instance: Dag
         interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         interpreter.chmod(0o755)
         assert code.process() == code.process()
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_not_waited_for_long(
+    folder: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(folder, instance, 3600) as servers:
+        code = Code(folder, servers)
+        first = code.process()
+        monkeypatch.setattr("resources.daemon._ANSWER_SECONDS", 1)
+        with code.hangs():
+            assert code.process() != first
+
+
+def test_code_that_could_not_be_loaded_is_tried_again(
+    folder: Path, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{installed}:{os.environ.get('PYTHONPATH', '')}")
+    (folder / "graph.py").write_text(f"import not_there_yet\n{GRAPH}")
+    with serving(folder, instance, 3600) as servers:
+        code = Code(folder, servers)
+        first = code.process()
+        (installed / "not_there_yet.py").touch()
+        second = code.process()
+        assert second != first
+        assert code.process() == second
 
 
 def test_after_an_hour_it_is_another(folder: Path, instance: DagsterInstance) -> None:
