@@ -26,7 +26,8 @@ _WEB: Final = re.compile(
 _SCHEDULER: Final = re.compile(r"(?:[a-z]+://)?(?:\[[0-9A-Fa-f:.]+\]|[^@:/?#\[\]\s]+):[0-9]{1,5}/?")
 _STORE: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
-_HARMLESS: Final = re.compile(r"(?:\w{1,16}://)?[\w.-]{0,64}(?::[0-9]{0,5})?/?")
+_HARMLESS: Final = re.compile(r"(?:\w{1,16}://)?[\w-]{0,15}(?:\.[\w-]{1,15}){0,8}(?::[0-9]{0,5})?/?")
+"""What no key looks like: they are longer than the parts of a host's name."""
 _ENCODE: Final = "with the special characters of both percent-encoded ('@' is %40, '/' is %2F, '?' is %3F)"
 
 
@@ -75,7 +76,7 @@ def require_web(variable: str, text: str) -> str:
     """
     if not _WEB.fullmatch(text) or _port_of(text) > 65535:
         raise UsageError(
-            f"{variable} is {_shown(text)}: give an address like http://HOST:PORT, without a sign-in or a query"
+            f"{variable} is {shown(text)}: give an address like http://HOST:PORT, without a sign-in or a query"
         )
     return text
 
@@ -87,7 +88,7 @@ def require_scheduler(text: str) -> str:
         UsageError: it is not.
     """
     if not _SCHEDULER.fullmatch(text) or _port_of(text) > 65535:
-        raise UsageError(f"POOLCAST_DASK is {_shown(text)}: give an address like 'tcp://HOST:8786'")
+        raise UsageError(f"POOLCAST_DASK is {shown(text)}: give an address like 'tcp://HOST:8786'")
     return text
 
 
@@ -116,5 +117,12 @@ def _port_of(text: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _shown(text: str) -> str:
-    return repr(text) if _HARMLESS.fullmatch(text) else "not an address (not shown: it may hold a secret)"
+def shown(text: str) -> str:
+    """Return what a variable holds as a message may repeat it; people paste a key into the wrong one.
+
+    >>> shown("localhost:80800"), shown("0x1f90")
+    ("'localhost:80800'", "'0x1f90'")
+    >>> shown("CG-AbCdEf1234567890AbCd")
+    'set (not shown: it may hold a secret)'
+    """
+    return repr(text) if _HARMLESS.fullmatch(text) else "set (not shown: it may hold a secret)"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.errors import UsageError
-from resources.addresses import require_lake, require_registry, require_scheduler, require_server, require_web
+from resources.addresses import require_lake, require_registry, require_scheduler, require_server, require_web, shown
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout: `dagster.yaml` and `workspace.yaml` lie there."""
@@ -74,7 +74,7 @@ class ApiSettings:
         """
         calls = os.environ.get("POOLCAST_API_CALLS_PER_MINUTE") or str(cls.calls_per_minute)
         if not calls.isdecimal() or int(calls) < 1:
-            raise UsageError(f"POOLCAST_API_CALLS_PER_MINUTE is {calls!r}: give a whole number from 1")
+            raise UsageError(f"POOLCAST_API_CALLS_PER_MINUTE is {shown(calls)}: give a whole number from 1")
         told = os.environ.get("POOLCAST_NETWORKS") or ""
         networks = tuple(dict.fromkeys(name.strip() for name in told.split(",") if name.strip()))
         strange = [name for name in networks if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)]
@@ -143,11 +143,11 @@ class Settings:
     """
 
     data_dir: Path
-    postgres_url: str | None = None
+    postgres_url: str | None = field(default=None, repr=False)
     dagster_port: int = 3000
     mlflow_port: int = 5000
     workspace: Path = ROOT / "workspace.yaml"
-    tracking_uri: str | None = None
+    tracking_uri: str | None = field(default=None, repr=False)
     api: ApiSettings = ApiSettings()
     lake_url: str | None = None
     store: StoreSettings = StoreSettings()
@@ -296,7 +296,7 @@ def database_patience() -> float:
     """
     text = os.environ.get("POOLCAST_DATABASE_PATIENCE_S") or "0"
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise UsageError(f"POOLCAST_DATABASE_PATIENCE_S is {text!r}: give a whole number of seconds")
+        raise UsageError(f"POOLCAST_DATABASE_PATIENCE_S is {shown(text)}: give a whole number of seconds")
     return float(text)
 
 
@@ -333,5 +333,5 @@ def _told(variable: str, require: Callable[[str], str]) -> str | None:
 def _port(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise UsageError(f"{variable} is {text!r}: give a port number between 1 and 65535")
+        raise UsageError(f"{variable} is {shown(text)}: give a port number between 1 and 65535")
     return int(text)

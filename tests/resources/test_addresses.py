@@ -86,3 +86,24 @@ def test_the_address_of_an_object_store_takes_no_sign_in(address: str, password:
     with pytest.raises(UsageError) as by_lake:
         lake_at("s3://team", Settings(Path("/nowhere"), store=store))
     assert not [p for p in pieces(password, beside="https://HOST:PORT") if p in str(by_lake.value)]
+
+
+@pytest.mark.parametrize("key", ["CG-AbCdEf1234567890AbCd", "AKIAIOSFODNN7EXAMPLE", "3f2504e04f8911d39a0c0305e82c3301"])
+@pytest.mark.parametrize(
+    "variable",
+    ["POOLCAST_API_URL", "POOLCAST_SANDBOX_URL", "POOLCAST_DASK", "POOLCAST_API_CALLS_PER_MINUTE",
+     "POOLCAST_DAGSTER_PORT", "POOLCAST_MLFLOW_PORT"],
+)  # fmt: skip
+def test_a_key_that_was_pasted_into_another_variable_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, variable: str, key: str
+) -> None:
+    monkeypatch.setenv(variable, key)
+    with pytest.raises(UsageError, match=variable) as raised:
+        Settings.from_environment()
+    assert key[:6] not in str(raised.value)
+
+
+def test_settings_that_are_printed_hold_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("POOLCAST_POSTGRES_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(variable, "postgresql://u:geheim@h/db")
+    assert "geheim" not in repr(Settings.from_environment())
