@@ -44,7 +44,9 @@ def failed_runs(
     context: dg.RunFailureSensorContext, lake: dg.ResourceParam[Lake], wall_clock: dg.ResourceParam[Clock]
 ) -> dg.SkipReason | None:
     """Writes a failed run into `alerts`, and each blocking check that failed in it."""
-    now = wall_clock.now()
+    now, run = wall_clock.now(), context.instance.get_run_by_id(context.dagster_run.run_id)
+    if run is not None and run.status is dg.DagsterRunStatus.CANCELED:
+        return dg.SkipReason("somebody stopped it at the terminal")
     try:
         with reporting("write a failed run down"):
             record(lake, failed(as_failed(context.instance, context.dagster_run, now)), now)

@@ -78,7 +78,9 @@ class Watched:
         setup = AlertSetup(self.folder / "alerts", None, self.to)
         return {"lake": self.lake, "clock": self.clock, "wall_clock": self.clock, "alert_setup": setup}
 
-    def runs(self, job: str, *assets: object, is_noticed: bool = True) -> dg.SkipReason | None:
+    def runs(
+        self, job: str, *assets: object, is_noticed: bool = True, is_stopped: bool = False
+    ) -> dg.SkipReason | None:
         definitions = dg.Definitions(
             assets=[each for each in assets if isinstance(each, dg.AssetsDefinition) and each.keys],
             asset_checks=[each for each in assets if isinstance(each, dg.AssetsDefinition) and not each.keys],
@@ -87,6 +89,8 @@ class Watched:
         )
         made = definitions.resolve_job_def(job)
         result = made.execute_in_process(instance=self.instance, raise_on_error=False)
+        if is_stopped:
+            self.instance.report_run_canceled(result.dagster_run)
         if result.success or not is_noticed:
             return None
         (event,) = [e for e in result.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE]
@@ -221,6 +225,11 @@ def test_what_was_due_while_nothing_ran_is_no_alarm_after_a_start(watched: Watch
     for _ in range(4):
         watched.looks_again()
     assert {state for _kind, state, _subject in watched.alerts} == {"raised"}
+
+
+def test_a_run_that_somebody_stopped_is_no_failure(watched: Watched) -> None:
+    assert watched.runs("train", broken, is_stopped=True) is not None
+    assert watched.tick().startswith("looked: 0 new")
 
 
 def test_a_failed_run_that_could_not_be_written_down_is_told_by_the_next_look(watched: Watched) -> None:
