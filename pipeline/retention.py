@@ -1,8 +1,9 @@
-"""What is let go for its age, so that a lake that is collected into for years stays as large as a few months of it.
+"""What is let go for its age: what was collected live, and no training ever read.
 
 Only what an API told us live grows for ever, so only that expires: recordings and simulations stay, as do the pools
 themselves, and whatever was decided. Raw answers go first: they are large, and all they say is in the rows made from
-them. An hour that a training set was made from stays whole: its model can be trained again, row for row.
+them. An hour that a training set was made from stays whole: its model can be trained again, row for row. As a training
+learns from every hour there is, a source that is trained on is kept from its beginning to its last training.
 Predictions that are evidence stay for ever, with their outcomes, because the ledger rests on them; what went into them
 goes after the term, and what was said with hindsight goes altogether.
 
