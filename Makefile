@@ -1,6 +1,8 @@
 # poolcast: every target brings the environment it needs (.venv, from the hash-pinned locks) and then runs one thing.
 BIN := .venv/bin
 export PYTHON RECORDING DUMP_BIN FOLDER
+# Where it is set, each process of ours compiles the 1,700 modules that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test bench soak reference lock clean-env audit screenshots

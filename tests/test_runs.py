@@ -21,13 +21,15 @@ from resources.settings import ROOT
 from tests.resources.running_up import wait_for
 
 BEGIN = datetime(2024, 3, 1, tzinfo=UTC)
+SLEPT = 0.05
 N_MIRRORS = 4
 """Helpers that Dagster starts beside a run: one that copies and one that watches, for each of two streams."""
 
 
 @dg.asset
 def thing() -> None:
-    """Nothing."""
+    """Nothing, for a moment."""
+    time.sleep(SLEPT)
 
 
 @dg.asset_check(asset=thing, blocking=True)
@@ -48,6 +50,8 @@ def test_a_check_that_warns_is_told_in_one_line_and_one_that_passes_is_not() -> 
     defs = dg.Definitions(assets=[thing], asset_checks=[doubtful, sound], jobs=jobs, loggers={"narrator": narrator})
     with dg.DagsterInstance.ephemeral() as instance:
         done = run_job(defs, instance, "loop", Span(BEGIN, BEGIN + HOUR))
+    assert set(done.seconds) == {"thing", "thing_doubtful", "thing_sound"}
+    assert done.seconds["thing"] >= SLEPT
     (told,) = done.warnings
     assert told.startswith("doubtful: thing: 3 rows, 1 of 9 expectations are broken - warning: what fell is a RUG")
     assert len(told) <= SHOWN_OF_WARNING

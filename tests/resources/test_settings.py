@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,11 @@ def test_networks_are_named_once_each_and_a_key_is_never_shown(monkeypatch: pyte
     assert found.api.key == "planted"
     assert found.api.sandbox_url == "http://127.0.0.1:1"
     assert "planted" not in repr(found)
+
+
+def test_processes_of_ours_keep_the_bytecode_that_they_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    ours = Settings(Path("/nowhere")).environment("postgresql://h/db", "sqlite://")
+    asked = [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"]
+    said = subprocess.run(asked, env={**os.environ, **ours}, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
