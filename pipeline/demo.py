@@ -17,7 +17,7 @@ import polars as pl
 from pipeline.lake import Lake
 from pipeline.models.records import as_interchange, last_block, nested
 from pipeline.models.return_records import rank_ics
-from pipeline.models.spec import TrainingSpec
+from pipeline.models.spec import LAST_BLOCK, TrainingSpec
 from pipeline.pools.recording import Recording
 from pipeline.pools.shelf import Shelf, Told
 from pipeline.pools.simulator import simulate, write_recording
@@ -114,10 +114,30 @@ def build_report(lake: Lake, recording: Recording, replayed: Finished) -> dict[s
             "sha256": said["model_sha256"],
             "metrics": by_predictor.pop("model"),
             "metrics_at_one_hour_of_age": nested(at_headline).get("model", {}),
+            "signal": signal_of(figures),
         },
         "baselines": by_predictor,
         "champion": _champion(lake, replayed),
         "returns": _returns(lake, replayed),
+    }
+
+
+def signal_of(figures: pl.DataFrame) -> dict[str, Any] | None:
+    """What the high signal comes to on the last block, on which its threshold is set; None where the model abstains.
+
+    Args:
+        figures: rows of `FIGURES` of one model.
+    """
+    own = figures.filter(pl.col("block") == LAST_BLOCK, pl.col("metric").str.starts_with("signal_"))
+    if own.is_empty():
+        return None
+    told = dict(own.select(pl.col("metric").str.strip_prefix("signal_"), "value").iter_rows())
+    n_decisions = own["n_rows"][0]
+    return told | {
+        "horizon_hours": TrainingSpec().horizon_hours,
+        "max_false_positive_rate": TrainingSpec().max_false_positive_rate,
+        "n_decisions": n_decisions,
+        "n_signals": round(told["coverage"] * n_decisions),
     }
 
 
@@ -137,8 +157,10 @@ def _stage(lake: Lake, source: str, stage: str, replayed: Finished) -> dict[str,
     }
     bars = replayed.metadata.get("qlib_bins", {}).get("bars", 0)
     said = replayed.metadata.get(STEPS[stage][-1], {})
+    counted = COUNTED.get(stage, stage)
     return {
-        "rows": bars if stage == "bins" else rows[COUNTED.get(stage, stage)],
+        "rows": bars if stage == "bins" else rows[counted],
+        "rows_of": "bars" if stage == "bins" else counted,
         "seconds": round(sum(replayed.seconds.get(step, 0.0) for step in STEPS[stage]), 2),
         "tables": rows,
         "skipped": {k.removeprefix("skipped_"): v for k, v in said.items() if k.startswith("skipped_")},

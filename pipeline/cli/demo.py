@@ -42,11 +42,7 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     """The demo's report on the screen."""
     from pipeline.models.records import as_text
 
-    stages = RichTable(
-        "stage", "rows", "seconds", title=f"Replayed {report['recording']['source']}", title_justify="left"
-    )
-    for name, stage in report["stages"].items():
-        stages.add_row(name, f"{stage['rows']:,}", f"{stage['seconds']:.1f}")
+    stages = _stages_table(report)
     shares = RichTable(
         "horizon", "what became of the pool", title="Labels, share of all snapshots", title_justify="left"
     )
@@ -61,6 +57,7 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     at_one = report["model"]["metrics_at_one_hour_of_age"].get("roc_auc/RUG")
     if at_one:
         out.print(f"ROC-AUC for RUG within 24 h, decided at one hour of age: {as_text(at_one)}")
+    _show_signal(report["model"]["signal"])
     champion = report["champion"]
     who = f"version {champion['version']} is in charge" if champion["version"] else "nobody is in charge"
     out.print(
@@ -72,11 +69,39 @@ def show_report(report: dict[str, Any], path: Path) -> None:
     if report["quarantined"]:
         refused = ", ".join(f"{reason} {n:,}" for reason, n in report["quarantined"].items())
         out.print(f"Records refused or mended, kept in quarantine: {refused}", markup=False)
+    memory = f"this process held at most {report['peak_rss_bytes'] / 2**30:.2f} GiB of memory"
+    out.print(f"{report['wall_seconds']:.0f} s; {memory}. Report: {path}", markup=False)
+    out.print("To look at all of it in the browser: make up", markup=False)
+
+
+def _stages_table(report: dict[str, Any]) -> RichTable:
+    """What each stage made and took; checks and all the rest in rows of their own, so that the seconds add up."""
+    title = f"Replayed {report['recording']['source']}"
+    table = RichTable("stage", "rows", "of", "seconds", title=title, title_justify="left")
+    for name, stage in report["stages"].items():
+        table.add_row(name, f"{stage['rows']:,}", stage["rows_of"], f"{stage['seconds']:.1f}")
+    spent = sum(stage["seconds"] for stage in report["stages"].values()) + report["checks_seconds"]
+    table.add_row("checks", "", "", f"{report['checks_seconds']:.1f}")
+    table.add_row("start, records", "", "", f"{report['wall_seconds'] - spent:.1f}", end_section=True)
+    table.add_row("all", "", "", f"{report['wall_seconds']:.1f}")
+    return table
+
+
+def _show_signal(told: dict[str, Any] | None) -> None:
+    """What the high signal came to; how many of its calls rose is told beside the rate that is bounded."""
+    if told is None:
+        out.print("High signal: the model abstains; its run in MLflow says why.", markup=False)
+        return
+    rose = told.get("precision")
+    became = (
+        "" if rose is None else f"; {rose:.0%} of them became PUMP or MOON within {told['horizon_hours']} h, by price"
+    )
     out.print(
-        f"{report['wall_seconds']:.0f} s, {report['peak_rss_bytes'] / 2**30:.2f} GiB at most. Report: {path}",
+        f"High signal: {told['n_signals']:,} of the last block's {told['n_decisions']:,} decisions, scores above"
+        f" {told['threshold']:.3f}{became}; false-positive rate over pools {told['false_positive_rate']:.1%}, its bound"
+        f" {told['max_false_positive_rate']:.1%}.",
         markup=False,
     )
-    out.print("To look at all of it in the browser: make up", markup=False)
 
 
 def _show_returns(told: dict[str, Any]) -> None:

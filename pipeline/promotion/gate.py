@@ -153,7 +153,8 @@ def beats_all(comparisons: Mapping[str, Comparison]) -> Verdict:
     """Whether a challenger beats every opponent by the same rule: who does not, stays where it is.
 
     Demanding all of them needs no correction for many tests: a challenger that does not beat one baseline passes
-    with at most the error of that one comparison (intersection-union test, Berger 1982).
+    with at most the error of that one comparison (intersection-union test, Berger 1982). Opponents that say the same
+    (momentum with a slope of 0 is no forecast) are one proof: who beats all is told how many were different.
 
     Args:
         comparisons: opponent (`baseline:NAME`, `version:N`) -> its comparison.
@@ -165,9 +166,21 @@ def beats_all(comparisons: Mapping[str, Comparison]) -> Verdict:
         raise UsageError("asked for a verdict without one opponent to beat: compare with every baseline first")
     unbeaten = tuple(name for name, done in comparisons.items() if not done.is_passed)
     if not unbeaten:
-        return Verdict(True, f"beats all {len(comparisons)} opponents: {', '.join(comparisons)}", ())
+        told = f"beats all {len(comparisons)} opponents: {', '.join(comparisons)}{_twins(comparisons)}"
+        return Verdict(True, told, ())
     told = "; ".join(f"{name}: {comparisons[name].reason}" for name in unbeaten)
     return Verdict(False, f"does not beat {len(unbeaten)} of {len(comparisons)} opponents. {told}", unbeaten)
+
+
+def _twins(comparisons: Mapping[str, Comparison]) -> str:
+    """Which opponents lost the same on every row as one before them, and how many differ; empty where all do."""
+    first: dict[str, str] = {}
+    same = [
+        f"{name} has the losses of {first[done.digest]}"
+        for name, done in comparisons.items()
+        if first.setdefault(done.digest, name) != name
+    ]
+    return f" (different ones: {len(first)}, as {' and '.join(same)})" if same else ""
 
 
 def comparison_row(

@@ -157,6 +157,21 @@ def test_the_first_champion_must_beat_every_baseline():
     assert "baseline:rule" in verdict.reason
 
 
+def test_opponents_with_the_same_losses_on_every_row_count_as_one_in_the_words():
+    twin, other = compare(np.full(40, 0.5), np.ones(40)), compare(np.full(40, 0.5), np.full(40, 2.0))
+    named = {"baseline:no_forecast": twin, "baseline:reversal": other, "baseline:momentum": twin}
+    verdict = beats_all(named)
+    assert verdict.is_promoted
+    assert verdict.reason == (
+        "beats all 3 opponents: baseline:no_forecast, baseline:reversal, baseline:momentum"
+        " (different ones: 2, as baseline:momentum has the losses of baseline:no_forecast)"
+    )
+    assert "(different ones: 1, as baseline:b has the losses of baseline:a)" in (
+        beats_all({"baseline:a": twin, "baseline:b": twin}).reason
+    )
+    assert "different ones" not in beats_all({"baseline:a": twin, "baseline:b": other}).reason
+
+
 def test_without_a_baseline_there_is_no_first_champion():
     with pytest.raises(UsageError, match="without one opponent"):
         beats_all({})
