@@ -27,6 +27,11 @@ def market_clock(sandbox_url: str | None) -> Timer:
     return SandboxTimer(sandbox_url)
 
 
+def api_address(api: ApiSettings) -> str:
+    """What the calls' paths are appended to: the real API's address, or the sandbox's."""
+    return api.base_url if api.sandbox_url is None else f"{api.sandbox_url}/api/v2"
+
+
 def collector_setup(api: ApiSettings, folder: Path) -> CollectorSetup:
     """What a collector of this installation needs to begin; `folder` is where collectors keep what they share.
 
@@ -35,7 +40,7 @@ def collector_setup(api: ApiSettings, folder: Path) -> CollectorSetup:
     """
     is_real = api.sandbox_url is None
     return CollectorSetup(
-        base_url=api.base_url if is_real else f"{api.sandbox_url}/api/v2",
+        base_url=api_address(api),
         source=REAL_SOURCE if api.sandbox_url is None else _source_of(api.sandbox_url),
         timer=market_clock(api.sandbox_url),
         folder=folder,

@@ -4,6 +4,7 @@ Belongs here: starting one part, telling whether it runs, and ending what is lef
 (`supervisor`), and which parts there are (`services`).
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ from resources.roster import Roster
 
 _GRACE_SECONDS = 5
 _TAIL_BYTES = 20_000
+_SILENCE = "(no output)"
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception)(?:: .*)?")
+"""The line that a traceback ends with: the error, and what it says."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,17 @@ class Part(Protocol):
 
 @dataclass
 class ServicePart:
-    """A service as a process, with its place in the roster (None: one that ends by itself, and is not looked for)."""
+    """A service as a process, with its place in the roster (None: one that ends by itself, and is not looked for).
+
+    `n_bytes_before`: what its log held when it was started last.
+    """
 
     service: Service
     environment: Mapping[str, str]
     roster: Roster | None
     process: subprocess.Popen[bytes] | None = None
     identity: ProcessIdentity | None = None
+    n_bytes_before: int = 0
     name: str = field(init=False)
     log: Path = field(init=False)
 
@@ -74,6 +82,7 @@ class ServicePart:
         """Start its process; what an earlier one said stays in the log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self.n_bytes_before = log.tell()
             self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 [sys.executable, *self.service.command],
                 env=self.environment,
@@ -133,10 +142,21 @@ class DatabasePart:
 
 def tail(log: Path, n_lines: int = 15) -> str:
     """Return the last words of a log, such that no terminal obeys them: they may quote a name from a chain."""
+    return "\n".join(_last_lines(log)[-n_lines:]) or _SILENCE
+
+
+def cause(log: Path, n_bytes_before: int = 0) -> str:
+    """Return the last error that a log names after so many bytes, without its frames; else its last line."""
+    lines = _last_lines(log, n_bytes_before)
+    errors = [line for line in lines if _ERROR.fullmatch(line)]
+    return (errors or lines or [_SILENCE])[-1]
+
+
+def _last_lines(log: Path, since: int = 0) -> list[str]:
     try:
         with log.open("rb") as told:
-            told.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            told.seek(max(since, log.stat().st_size - _TAIL_BYTES))
             lines = told.read().decode(errors="replace").split("\n")
     except OSError:
-        return "(no output)"
-    return "\n".join([spelled(line.rstrip("\r")) for line in lines if line][-n_lines:]) or "(no output)"
+        return []
+    return [spelled(line.rstrip("\r")) for line in lines if line]

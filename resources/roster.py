@@ -36,6 +36,7 @@ class Roster:
         self._path = path
         self._entries: dict[str, ProcessIdentity] = {}
         self._restarts: list[Restart] = []
+        self._is_ready = False
 
     def add(self, name: str, pid: int) -> None:
         """Note a process we just started."""
@@ -54,9 +55,14 @@ class Roster:
         self._restarts = [*self._restarts, restart][-_MOST_RESTARTS:]
         self._write()
 
+    def note_ready(self) -> None:
+        """Note that everything that was started has answered."""
+        self._is_ready = True
+        self._write()
+
     def clear(self) -> None:
         """Forget everyone but ourselves."""
-        self._entries, self._restarts = {}, []
+        self._entries, self._restarts, self._is_ready = {}, [], False
         self.add(_HOLDER, os.getpid())
 
     def left_behind(self) -> dict[str, ProcessIdentity]:
@@ -73,6 +79,10 @@ class Roster:
         """Return the `up` that runs now, if one does."""
         holder = self.processes().get(_HOLDER)
         return holder if holder is not None and holder.is_alive() else None
+
+    def is_starting(self) -> bool:
+        """Tell whether an `up` runs whose servers have not all answered yet."""
+        return self.running() is not None and not self._read().get("is_ready", False)
 
     def dead(self) -> list[str]:
         """Return the parts that are noted and do not run."""
@@ -104,6 +114,7 @@ class Roster:
         fresh = self._path.with_suffix(".new")
         told = {
             "processes": {name: asdict(identity) for name, identity in self._entries.items()},
+            "is_ready": self._is_ready,
             "restarts": [{**asdict(each), "at": each.at.isoformat()} for each in self._restarts],
         }
         # A full disk must not end what it cannot record.

@@ -21,7 +21,7 @@ from resources.housekeeping import DAEMON, WEBSERVER, caretaker
 from resources.locks import FileLock
 from resources.migrations import require_migrated
 from resources.orphans import fail_orphans, living_workers
-from resources.parts import DatabasePart, Service, ServicePart, tail
+from resources.parts import DatabasePart, Service, ServicePart, cause, tail
 from resources.ports import answers, check_port
 from resources.postgres import Databases, postgres, server_url
 from resources.postgres import answers as answers_queries
@@ -70,8 +70,9 @@ def up(settings: Settings, console: Console, patience: Patience | None = None) -
             everything = _Everything(settings, databases, roster, instance, console, patience or Patience())
             running.callback(everything.stop)
             everything.start()
-            everything.wait_until_ready(stop)
+            wait_until_ready(everything.parts, everything.patience.ready, stop)
             if not stop:
+                roster.note_ready()
                 everything.reconcile()
                 _announce(settings, console)
             obituary = everything.watch(stop)
@@ -96,7 +97,7 @@ class _Everything:
         patience: Patience,
     ) -> None:
         self._settings, self._databases, self._roster, self._instance = settings, databases, roster, instance
-        self._console, self._patience = console, patience
+        self._console, self.patience = console, patience
         self._environment = inherited_environment(
             {
                 **settings.environment(databases.dagster_url, settings.mlflow_url),
@@ -108,29 +109,15 @@ class _Everything:
                 "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "9",
             }
         )
-        self._parts = [ServicePart(service, self._environment, roster) for service in _catalogue(settings)]
+        self.parts = [ServicePart(service, self._environment, roster) for service in _catalogue(settings)]
         self._beside: ServicePart | None = None
-        services = [part.service for part in self._parts]
-        self._caretaker = caretaker(settings, databases, instance, services, roster, self._patience)
+        services = [part.service for part in self.parts]
+        self._caretaker = caretaker(settings, databases, instance, services, roster, self.patience)
 
     def start(self) -> None:
         self._settings.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-        for part in self._parts:
+        for part in self.parts:
             part.start()
-
-    def wait_until_ready(self, stop: list[int]) -> None:
-        deadline = time.monotonic() + self._patience.ready
-        waiting = [part.service for part in self._parts if part.service.port is not None]
-        while waiting and not stop:
-            died = next((part for part in self._parts if not part.is_running()), None)
-            if died is not None:
-                raise ServiceError(f"{died.name} died. The end of {str(died.log)!r}:\n{tail(died.log)}")
-            waiting = [each for each in waiting if each.port and not answers(each.port, each.ready_path)]
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"{waiting[0].name} did not answer within {self._patience.ready:g} s: {tail(waiting[0].log)}"
-                )
-            time.sleep(_POLL_SECONDS)
 
     def reconcile(self) -> None:
         """Let the registry catch up with the ledger, beside everything else: a move may have been killed half way.
@@ -150,12 +137,12 @@ class _Everything:
         database = [] if server is None else [DatabasePart(server)]
         self._caretaker.start()
         return Supervisor(
-            [*database, *self._parts],
+            [*database, *self.parts],
             self._caretaker,
             self._roster,
             self._console,
             SystemClock(),
-            self._patience,
+            self.patience,
             before_restart={DAEMON: self._fail_orphans},
             needs_no_database=[part.name for part in database],
         ).watch(stop)
@@ -164,8 +151,8 @@ class _Everything:
         """Stop who starts runs, then the runs, then the registry that they write to."""
         if self._beside is not None:
             self._beside.halt()
-        registry = [part for part in self._parts if part.name == _REGISTRY]
-        _end([part for part in self._parts if part not in registry])
+        registry = [part for part in self.parts if part.name == _REGISTRY]
+        _end([part for part in self.parts if part not in registry])
         self._caretaker.stop()
         # Asked only now: until the daemon was gone it could start another. Where the database is away nobody knows
         # of any; they are found by the next `up`. Knocked at first, as Dagster waits for ever for one that hangs.
@@ -178,6 +165,32 @@ class _Everything:
     def _fail_orphans(self) -> None:
         with suppress(*DATABASE_ERRORS):
             fail_orphans(self._instance, is_embedded=self._databases.is_embedded, has_launcher=False)
+
+
+def wait_until_ready(parts: Sequence[ServicePart], patience_s: float, stop: Sequence[int]) -> None:
+    """Wait until all that serve have answered, or a signal is noted in `stop`.
+
+    Raises:
+        ServiceError: one died, or was silent for too long; with what to do, and without the frames of a traceback.
+    """
+    deadline = time.monotonic() + patience_s
+    waiting = [part.service for part in parts if part.service.port is not None]
+    while waiting and not stop:
+        died = next((part for part in parts if not part.is_running()), None)
+        if died is not None:
+            why = cause(died.log, died.n_bytes_before)
+            raise ServiceError(
+                f"{died.name} died while it started ({died.halt()}): {why}. Mend that and run `poolcast up` again; "
+                f"all it said is in {str(died.log)!r}"
+            )
+        waiting = [each for each in waiting if each.port and not answers(each.port, each.ready_path)]
+        if waiting and time.monotonic() > deadline:
+            raise ServiceError(
+                f"{waiting[0].name} was started and did not answer within {patience_s:g} s. A busy machine is slow to "
+                "start it: let what else works end, and run `poolcast up` again; if it stays so, read "
+                f"{str(waiting[0].log)!r}"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def _end(parts: Sequence[ServicePart]) -> None:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _LEGEND = """
 js: how far apart, from 0 (alike) to 1. q: how often chance shows as much, over
-all that was compared together. reference, now: means over pools; of performance
-the log loss, of multivariate the AUC (0.5: nothing tells new pools from old).
+all that was compared together. reference, now: of a feature the median over
+pools, in its own unit; else means over pools: of performance the log loss, of
+multivariate the AUC (0.5: nothing tells new pools from old).
 pools: how many were looked at. A dash: not judged, or no such figure. The rest
 is in docs/drift.md."""
 _SHOWN = 20
@@ -68,7 +69,7 @@ def report_now(
     if as_json:
         print_json({"verdict": words, "rows": found.to_dicts()})
         return
-    out.print(as_written(words), _table(found), Text(_LEGEND, style="dim"))
+    out.print(as_written(words), _table(found, told), Text(_LEGEND, style="dim"))
     if (elsewhere := _where_to_look(lake, told)) is not None:
         err.print(as_written(elsewhere), soft_wrap=True)
 
@@ -93,16 +94,30 @@ def _where_to_look(lake: "Lake", told: "Evidence") -> str | None:
     )
 
 
-def _table(found: "pl.DataFrame") -> RichTable:
+def _table(found: "pl.DataFrame", told: "Evidence") -> RichTable:
     """What moved most, first what is called drift."""
     shown = found.filter(found["kind"] != "alarm").sort("is_drifted", "js", descending=True, nulls_last=True)
     table = RichTable("what", "which", "js", "q", "reference", "now", "pools", "drift", box=None, pad_edge=False)
     for row in shown.head(_SHOWN).iter_rows(named=True):
-        figures = (row[name] for name in ("js", "q_value", "mean_reference", "mean_current"))
+        means = (row["mean_reference"], row["mean_current"])
+        if row["kind"] == "feature":  # a mean of features would be that of the few pools that are large
+            means = (_median(told.reference.rows, row["subject"]), _median(told.current, row["subject"]))
+        figures = (row["js"], row["q_value"], *means)
         cells = ("-" if value is None else f"{value:.4g}" for value in figures)
         drifted = {True: "yes", False: "no", None: "-"}[row["is_drifted"]]
         table.add_row(row["kind"], as_written(row["subject"]), *cells, f"{row['n_current_pools']:,}", drifted)
     return table
+
+
+def _median(rows: "pl.DataFrame", name: str) -> float | None:
+    """The median of a column, each pool counting once with its own; None where it holds no number."""
+    import polars as pl
+
+    from pipeline.monitoring.drift.windows import GROUP
+
+    by_pool = rows.group_by(GROUP).agg(pl.col(name).cast(pl.Float64, strict=False).median())
+    found = by_pool.select(pl.col(name).median()).item()
+    return None if found is None else float(found)
 
 
 def _moment(told: str | None) -> datetime:

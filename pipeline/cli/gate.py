@@ -22,6 +22,7 @@ Pairs = Annotated[
         metavar="PAIRS.parquet", help="Columns pool, matured_at, loss_champion, loss_challenger.", exists=True
     ),
 ]
+_MOMENT = "stopped_at"
 _SHOWN = 50
 """Experiments that a screen holds; JSON has them all."""
 
@@ -113,7 +114,8 @@ def _answer(answers: list[tuple[Any, dict[str, Any]]], is_many: bool, shown: tup
 def _table(answers: Iterable[tuple[Any, dict[str, Any]]], is_many: bool, shown: tuple[str, ...]) -> RichTable:
     table = RichTable(*(["experiment"] if is_many else []), *(name.replace("_", " ") for name in shown))
     for experiment, told in answers:
-        cells = [_short(told[name]) for name in shown]
+        # A moment to the minute, UTC: a screen of 80 columns would cut more.
+        cells = [_short(told[name])[: 16 if name == _MOMENT else None] for name in shown]
         table.add_row(*map(as_written, ([plain(experiment)] if is_many else []) + cells))
     return table
 

@@ -21,7 +21,7 @@ from pipeline.cli.screen import (
     settings_of,
     settings_there,
 )
-from pipeline.errors import SourceError
+from pipeline.errors import PoolcastError, RefusedError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +53,13 @@ def collect_pools(
 
     A cycle ends at the next five minutes. Several collectors may work at once: they share one budget of calls.
 
-    Exit status: 0 something was answered, or nothing had to be asked; 1 no call was answered, or a step failed.
+    Exit status: 0 something was answered, or nothing had to be asked; 1 no call was answered, the API does not know a
+    network, or a step failed.
     """
     from pipeline.live import catch_up_behind, collect
     from pipeline.pools.shelf import Shelf
     from pipeline.runs import RunFailedError
-    from resources.collecting import market_clock
+    from resources.collecting import api_address, market_clock
 
     _enter(network, sandbox)
     settings = settings_of(data_dir)
@@ -78,13 +79,14 @@ def collect_pools(
                 print_json(told)
             else:
                 out.print(", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told.items()))
-            unanswered = _unanswered(told)
-            if once and unanswered is not None:
-                raise SourceError(unanswered)
+            unknown = done.metadata.get("answers", {}).get("unknown_networks")
+            trouble = _unknown(unknown, api_address(settings.api)) or _unanswered(told)
+            if once and trouble is not None:
+                raise trouble
             if once:
                 return
-            if unanswered is not None:
-                err.print(f"poolcast: {unanswered}; the next cycle goes on", markup=False, soft_wrap=True)
+            if trouble is not None:
+                err.print(f"poolcast: {trouble}; the next cycle goes on", markup=False, soft_wrap=True)
 
 
 @pools.command("backfill")
@@ -152,7 +154,17 @@ def _totals(metadata: "dict[str, dict[str, Any]]") -> dict[str, int]:
     return told
 
 
-def _unanswered(told: dict[str, int]) -> str | None:
+def _unknown(networks: str | None, address: str) -> PoolcastError | None:
+    """What to say of a cycle that asked for networks which do not exist; None of any other."""
+    if not networks:
+        return None
+    return RefusedError(
+        f"asked the API for the new pools of {networks!r}: it knows no such network (status 404); {address}/networks "
+        "lists the names: mend --network or POOLCAST_NETWORKS; what was found elsewhere stays"
+    )
+
+
+def _unanswered(told: dict[str, int]) -> PoolcastError | None:
     """What to say of a cycle whose calls were all in vain; None of any other.
 
     >>> _unanswered({"failed_calls": 1, "answered_calls": 2})
@@ -160,7 +172,7 @@ def _unanswered(told: dict[str, int]) -> str | None:
     if told.get("answered_calls") or not told.get("failed_calls"):
         return None
     n_calls = told["failed_calls"]
-    return (
+    return SourceError(
         f"asked the API for pools: none of {n_calls:,} call{'' if n_calls == 1 else 's'} was answered; look at "
         "POOLCAST_API_URL, POOLCAST_NETWORKS and this machine's network; what was kept stays"
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from pipeline.cli.moments import moment
-from pipeline.cli.screen import AsJson, DataDir, lake_of, settings_there
+from pipeline.cli.screen import AsJson, DataDir, err, lake_of, settings_there
 
 predictions = typer.Typer(no_args_is_help=True, help="Predictions: what models said, and what became of it.")
 
@@ -50,8 +50,11 @@ def query_predictions(
     rows = history(lake_of(settings_there(data_dir)), wanted)
     if as_json:
         print_rows_as_json(rows)
-    else:
-        show_rows(rows.with_columns(pl.selectors.float().round_sig_figs(_FIGURES)))
+        return
+    show_rows(rows.with_columns(pl.selectors.float().round_sig_figs(_FIGURES)))
+    if rows.is_empty():
+        words = "no prediction is of all that was asked for; `poolcast pools show` says what is known of a pool"
+        err.print(words, markup=False, soft_wrap=True)
 
 
 def _moment(option: str, told: str | None) -> datetime | None:

@@ -66,8 +66,9 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         out.print("Nobody is in charge.")
     else:
         print_wide(standings_table(stands, {row["sequence"]: row for row in ledger.iter_rows(named=True)}))
+    pins = {row["model_name"]: row for row in ledger.iter_rows(named=True) if row["action"] == "pin"}
     for name, each in stands.items():
-        for line in words_on(each, mute[name]):
+        for line in words_on(each, pins.get(name), mute[name]):
             out.print(f"{name}: {line}", markup=False)
     if compared.height:
         print_wide(comparisons_table(compared.to_dicts()))
@@ -195,9 +196,12 @@ def rollback(
 def _say(word: "Word", model: str, version: int | None, reason: str, data_dir: "Path | None") -> None:
     from pipeline.calendars import SystemClock
     from pipeline.promotion.human import say
+    from pipeline.promotion.moves import Moves
 
     settings = settings_there(data_dir)
     with reached(settings) as (registry, why_not):
+        if registry is None or not registry.versions(model):
+            _require_known(model, Moves(lake_of(settings), None).ledger()["model_name"])
         said = say(
             lake_of(settings),
             registry,

@@ -58,10 +58,16 @@ def mute_of(cache_folder: "Path", model_name: str, stands: "Standing") -> dict[s
     return {alias: why for alias, entry in kept.items() if entry is not None and (why := why_mute(entry, fed))}
 
 
-def words_on(stands: "Standing", mute: dict[str, str]) -> Iterator[str]:
-    """What a table of places does not show: a person's words, and who (by alias) cannot be asked any more."""
-    if stands.pinned:
-        yield "pinned by a person: nothing moves by itself."
+def words_on(stands: "Standing", pin: dict[str, Any] | None, mute: dict[str, str]) -> Iterator[str]:
+    """What a table of places does not show: a person's words, and who (by alias) cannot be asked any more.
+
+    `pin` is the ledger's last row that pinned the model.
+    """
+    if stands.pinned and pin is not None:
+        yield (
+            f"pinned since {pin['known_at']:%Y-%m-%d %H:%M} UTC by {pin['actor']}: {pin['reason']}. Nothing moves by "
+            "itself until `poolcast promotion unpin`."
+        )
     if stands.cooling_since is not None:
         yield f"last rolled back at {stands.cooling_since:%Y-%m-%d %H:%M} UTC."
     for name in ("approved", "vetoed", "barred"):

@@ -90,7 +90,9 @@ def _parts(settings: "Settings", now: datetime) -> "PartsHealth":
     if roster.running() is None:
         return PartsHealth(left=tuple(roster.left_behind()))
     restarts = [(each.at, each.name, each.why) for each in roster.restarts() if each.at > now - LATELY]
-    return PartsHealth(is_up=True, dead=tuple(roster.dead()), restarts=tuple(restarts))
+    return PartsHealth(
+        is_up=True, is_starting=roster.is_starting(), dead=tuple(roster.dead()), restarts=tuple(restarts)
+    )
 
 
 def _no_folders(*folders: "Path") -> Iterator[str]:

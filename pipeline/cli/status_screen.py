@@ -15,7 +15,7 @@ from pipeline.cli.rows import print_wide
 from pipeline.cli.screen import as_written, out
 
 if TYPE_CHECKING:
-    from pipeline.monitoring.status import DriftHealth, ModelHealth, PartsHealth, Picture, RunsHealth
+    from pipeline.monitoring.status import ModelHealth, PartsHealth, Picture, RunsHealth
 
 
 def show(found: "Picture") -> None:
@@ -26,7 +26,7 @@ def show(found: "Picture") -> None:
         out.print("There is no table yet: run `make demo`, or switch the collection on.", markup=False)
     for line in (
         *_models_shown(found.models),
-        *_drift_shown(found.drift),
+        *_drift_shown(found),
         *_quality_shown(found),
         *_runs_shown(found.runs),
         *_parts_shown(found.parts),
@@ -40,7 +40,9 @@ def show(found: "Picture") -> None:
         out.print(shown)
     for need in found.attention:
         out.print(Text("Needs attention: ", style="bold red") + as_written(need))
-    if not found.attention and found.runs.problem:
+    if not found.attention and found.parts.is_starting:
+        out.print("Nothing needs attention so far: `poolcast up` is starting, look again soon.", style="yellow")
+    elif not found.attention and found.runs.problem:
         out.print("Nothing that was looked at needs attention; runs and schedules were not.", style="yellow")
     elif not found.attention:
         out.print("All is well.", style="green")
@@ -70,14 +72,14 @@ def _models_shown(models: "tuple[ModelHealth, ...]") -> Iterator[str]:
         yield "Model    nobody is in charge"
 
 
-def _drift_shown(drift: "tuple[DriftHealth, ...]") -> Iterator[str]:
-    for each in drift:
+def _drift_shown(found: "Picture") -> Iterator[str]:
+    for each in found.drift:
         top = ", ".join(f"{name} {js:.2f}" for name, js in each.features)
         said = "ALARM" if each.is_alarm else "no alarm"
         moved = f"; {each.n_drifted} features moved: js {top}" if each.n_drifted else ""
         yield f"Drift    {each.model} version {each.version}, {each.known_at:%Y-%m-%d %H:%M}: {said}{moved}"
-    if not drift:
-        yield "Drift    no report of the last week"
+    if not found.drift:
+        yield f"Drift    no report of the last week{_newest_of(found, 'drift_reports')}"
 
 
 def _quality_shown(found: "Picture") -> Iterator[str]:
@@ -85,7 +87,13 @@ def _quality_shown(found: "Picture") -> Iterator[str]:
         low = ", BELOW THE FLOOR" if each.is_low else ""
         yield f"Quality  {each.table} of {each.source}, {each.known_at:%Y-%m-%d %H:%M}: {each.score:.0f} of 100{low}"
     if not found.quality:
-        yield "Quality  no report of the last two weeks"
+        yield f"Quality  no report of the last two weeks{_newest_of(found, 'quality_reports')}"
+
+
+def _newest_of(found: "Picture", table: str) -> str:
+    """When the newest row of a table is of: after a replay, of the recording's own time."""
+    newest = next((each.newest for each in found.tables if each.table == table), None)
+    return "" if newest is None else f"; the newest is of {newest:%Y-%m-%d %H:%M}"
 
 
 def _runs_shown(runs: "RunsHealth") -> Iterator[str]:
@@ -100,6 +108,9 @@ def _runs_shown(runs: "RunsHealth") -> Iterator[str]:
 def _parts_shown(parts: "PartsHealth") -> Iterator[str]:
     if not parts.is_up:
         yield "Servers  `poolcast up` does not run"
+        return
+    if parts.is_starting:
+        yield "Servers  `poolcast up` is starting"
         return
     last = f", the last at {parts.restarts[-1][0]:%m-%d %H:%M}: {parts.restarts[-1][2]}" if parts.restarts else ""
     yield f"Servers  `poolcast up` runs; started again in the last day: {len(parts.restarts) or 'none'}{last}"

@@ -72,7 +72,8 @@ def _told(error: Exception, beneath: list[BaseException]) -> BaseException:
     if beneath:
         return storage_error(_ATTEMPT, beneath[0])
     words = _CONTROL.sub(" ", str(error)).strip()[:2000]
-    return UsageError(f"could not run the statement: {words}")
+    names = "mend it, or ask for the names: SHOW TABLES, DESCRIBE labels"
+    return UsageError(f"could not run the statement: {words}\n{names}")
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -146,6 +146,13 @@ def _probabilities(frame: pl.DataFrame, classes: Sequence[str], where: str) -> l
 
 def _cut(frame: pl.DataFrame, by: Sequence[str], tiers: Tiers) -> pl.DataFrame:
     """The frame with the bands that are asked for and that it has no column of."""
+    for name, needed in {"tier": ("reserve_usd",), "age": AGES}.items():
+        if name in by and not {name, *needed} & set(frame.columns):
+            raise InputError(
+                f"cannot cut figures by {name!r}: that needs a column {' or '.join(map(repr, needed))}, or one called "
+                f"{name!r}; write it beside the predictions, or leave --by {name} away; the columns are "
+                f"{frame.columns!r}"
+            )
     if "tier" in by and "tier" not in frame.columns and "reserve_usd" in frame.columns and tiers:
         frame = with_tier(frame, tiers)
     age = next((name for name in AGES if name in frame.columns), None)

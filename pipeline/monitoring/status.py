@@ -109,13 +109,14 @@ class AlertHealth:
 
 @dataclass(frozen=True)
 class PartsHealth:
-    """The servers `poolcast up` keeps running.
+    """The servers `poolcast up` keeps running; `is_starting`: they have not all answered yet.
 
     `left` are those noted by an `up` that is gone without having stopped them; `restarts` are those of the last day:
     the moment, the part, why.
     """
 
     is_up: bool = False
+    is_starting: bool = False
     dead: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     restarts: tuple[tuple[datetime, str, str], ...] = ()
@@ -172,8 +173,14 @@ def quality_health(reports: pl.DataFrame, now: datetime) -> tuple[QualityHealth,
 
 
 def alert_health(alerts: pl.DataFrame, acknowledged: set[str]) -> tuple[AlertHealth, ...]:
-    """What is open, and the last few besides, newest first."""
+    """What is open, and the last few besides, newest first.
+
+    Open is what began and is not over. What is critical and has no end, such as a rollback, is open until somebody
+    acknowledged it.
+    """
     is_open = {row["alert_id"] for row in newest(alerts).values() if row["state"] == "raised"}
+    has_no_end = alerts.filter(pl.col("state") == "told", pl.col("severity") == "critical")["alert_id"]
+    is_open |= set(has_no_end) - acknowledged
     ordered = alerts.sort("known_at", "event_time", "alert_id", descending=True).to_dicts()
     last = [row["alert_id"] for row in ordered[:_MOST_ALERTS]]
     return tuple(

@@ -188,7 +188,10 @@ class Collector:
         pages: list[list[datetime]] = []
         n_unknown = 0
         while True:
-            answer = self._ask(new_pools(network, len(pages) + 1), {}).answer
+            asked = self._ask(new_pools(network, len(pages) + 1), {})
+            answer = asked.answer
+            if asked.is_absent and network is not None and not pages:
+                self.tally.unknown(network)
             if answer is None:
                 # Nothing is vouched for. The next visit reads on to where the last complete one ended.
                 return len(pages) + 1

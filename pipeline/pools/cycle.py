@@ -36,6 +36,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of: dict[str | None, Counts] = {}
+        self.unknown_networks: set[str] = set()
 
     def asked(self, network: str | None, n_calls: int, error: Exception | None) -> None:
         """Count a call that took so many requests."""
@@ -45,6 +46,10 @@ class Tally:
             counts.n_answered += error is None
             counts.n_failed += error is not None
             counts.last_error = counts.last_error if error is None else str(error)
+
+    def unknown(self, network: str) -> None:
+        """Note that the API has no list of new pools for this name: there is no such network."""
+        self.unknown_networks.add(network)
 
     def brought(self, brought: dict[str, TakenIn]) -> None:
         """Count what an answer brought."""
@@ -63,7 +68,8 @@ class Tally:
 class Cycle:
     """A finished cycle: its grid point, a row of COLLECTIONS a network, and what was asked about no network or all.
 
-    `n_answered`: calls with a usable answer, of all networks and of none.
+    `n_answered`: calls with a usable answer, of all networks and of none. `unknown`: networks that the API does not
+    know.
     """
 
     slot: datetime
@@ -72,6 +78,7 @@ class Cycle:
     errors: dict[str, str]
     n_waiting_answers: int
     n_answered: int
+    unknown: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, slot: datetime, rows: Sequence[dict[str, Any]], tally: Tally, n_waiting_answers: int) -> "Cycle":
@@ -80,10 +87,10 @@ class Cycle:
         frame, shared = pl.DataFrame(rows, schema=COLLECTIONS.schema), tally.of(None)
         n_answered = shared.n_answered + sum(counts.n_answered for counts in of.values())
         errors = {network: counts.last_error for network, counts in of.items()}
-        return cls(slot, frame, shared, errors, n_waiting_answers, n_answered)
+        return cls(slot, frame, shared, errors, n_waiting_answers, n_answered, tuple(sorted(tally.unknown_networks)))
 
-    def totals(self) -> dict[str, int]:
-        """The cycle in numbers."""
+    def totals(self) -> dict[str, Any]:
+        """The cycle in numbers, and in `unknown_networks`, if there are any, the names that the API does not know."""
         named = {
             "calls": ("n_calls", self.shared.n_calls),
             "failed_calls": ("n_failed", self.shared.n_failed),
@@ -95,7 +102,8 @@ class Cycle:
             "gaps": ("is_gap", 0),
         }
         told = {name: int(self.networks[column].sum()) + more for name, (column, more) in named.items()}
-        return {"calls": told["calls"], "answered_calls": self.n_answered, **told}
+        unknown = {"unknown_networks": ", ".join(self.unknown)} if self.unknown else {}
+        return {"calls": told["calls"], "answered_calls": self.n_answered, **told, **unknown}
 
     def verdict(self, network: str) -> tuple[bool, str]:
         """Whether a network was collected, and what happened there in words."""

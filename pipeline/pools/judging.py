@@ -22,14 +22,20 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _MAY_PASS: Final = frozenset({408, 425, 429})
 """The statuses of 400 to 499 that say "not now" rather than "never"."""
 
+_NOT_FOUND: Final = 404
+
 
 @dataclass(frozen=True)
 class Told:
-    """What one request came to; one that is neither an answer nor refused is a failure."""
+    """What one request came to; one that is neither an answer nor refused is a failure.
+
+    `is_absent`: it was refused because the API knows no such thing.
+    """
 
     trouble: str = ""
     answer: Answer | None = None
     is_refused: bool = False
+    is_absent: bool = False
     is_worth_repeating: bool = False
     wait_s: float = 0.0
 
@@ -44,7 +50,8 @@ def judged(answer: Answer, got: "Transferred") -> Told:
         place = got.headers.get("location", "")
         return Told(f"status {status}, not followed, so check the base URL; it points to {place}")
     if 400 <= status < 500 and status not in _MAY_PASS:
-        return Told(f"status {status}, {answer.body[:1000].decode(errors='replace')}", is_refused=True)
+        words = f"status {status}, {answer.body[:1000].decode(errors='replace')}"
+        return Told(words, is_refused=True, is_absent=status == _NOT_FOUND)
     wait_s = asked_to_wait_s(got.headers.get("retry-after"), got.headers.get("date"), answer.answered_at)
     return Told(f"status {status}", is_worth_repeating=True, wait_s=wait_s)
 

@@ -39,12 +39,16 @@ _LONGEST_QUOTE: Final = 200
 
 @dataclass(frozen=True)
 class Asked:
-    """What became of a call: the usable `answer`, or the `error` why there is none; `n_calls` requests were sent."""
+    """What became of a call: the usable `answer`, or the `error` why there is none; `n_calls` requests were sent.
+
+    `is_absent`: there is none because the API knows no such thing.
+    """
 
     call: Call
     answer: Answer | None
     n_calls: int
     error: PoolcastError | None
+    is_absent: bool = False
 
 
 class Source:
@@ -119,7 +123,7 @@ class Source:
             retry_error_callback=_last,
         )
         told = retrying(self._once, call, url, plan, course)
-        return Asked(call, told.answer, course.n_calls, self._error(url, told, course))
+        return Asked(call, told.answer, course.n_calls, self._error(url, told, course), told.is_absent)
 
     def _once(self, call: Call, url: str, plan: Mapping[str, tuple[float, int]], course: "_Course") -> Told:
         held_until = self._breaker.held_until(self._timer.now())

@@ -123,7 +123,10 @@ def _beside(registry: Registry, ledger: pl.DataFrame, model_name: str) -> list[F
     except PoolcastError as error:
         state: State = "broken" if isinstance(error, RegistryError) else "unchecked"
         return [Finding("registry", model_name, state, str(error))]
-    head = "the registry remembers the ledger's last row of it, or there is none"
+    is_told_of = bool((ledger["model_name"] == model_name).any())
+    head = "the registry remembers the ledger's last row of it"
+    if not is_told_of:
+        head = "the ledger has no row of it, and the registry remembers none"
     ahead = ["the ledger is ahead of the registry: a move was cut short"] if found.head else []
     if pointers.ledger_head is None and (found.head or pointers.aliases.keys() & set(ALIASES)):
         # Its first move was cut short, or somebody took the memory away: from here the two look alike.

@@ -16,6 +16,7 @@ from pipeline.promotion.registry import Registry
 from pipeline.promotion.rules import PERSON
 from pipeline.promotion.standing import Standing
 
+_NO_CHAMPION: Final = "the ledger has no champion yet"
 _LISTED: Final = 10
 """Versions that a message names."""
 
@@ -86,9 +87,15 @@ def _meant(stands: Standing, word: Word, version: int | None, model_name: str) -
         return version
     who = stands.former if word == "rollback" else stands.champion
     if who is None:
-        whom = "keeps nobody to go back to: name a version with --to" if word == "rollback" else "has no champion yet"
-        raise UsageError(f"{word} {model_name!r}: the ledger {whom}")
+        raise UsageError(f"{word} {model_name!r}: {_nobody(stands) if word == 'rollback' else _NO_CHAMPION}")
     return who.version
+
+
+def _nobody(stands: Standing) -> str:
+    """Why nobody is meant by a rollback that names no version."""
+    if stands.champion is None or not stands.reigned_before:
+        return stands.way_back()
+    return f"the ledger keeps nobody to go back to; {stands.way_back()}: name one with --to"
 
 
 def _file_of(registry: Registry | None, stands: Standing, word: Word, model_name: str, version: int) -> str:
@@ -109,8 +116,8 @@ def _file_of(registry: Registry | None, stands: Standing, word: Word, model_name
     told = {entry.version: entry.model_sha256 for entry in registry.versions(model_name)}
     if not told.get(version):
         what = "does not tell its file" if version in told else "has no such version"
-        there = f"in charge before were {stands.reigned_before}" if word == "rollback" else _newest(told)
-        raise RegistryError(f"{word} version {version} of {model_name!r}: the registry {what}; versions {there}")
+        there = stands.way_back() if word == "rollback" else _newest(told)
+        raise RegistryError(f"{word} version {version} of {model_name!r}: the registry {what}; {there}")
     return registry.load(model_name, version, expected_sha256=known).model_sha256 if is_proven else told[version]
 
 
@@ -118,4 +125,4 @@ def _newest(versions: Collection[int]) -> str:
     """Which versions there are: the newest, and how many before them."""
     newest, n_older = sorted(versions)[-_LISTED:], len(versions) - _LISTED
     listed = ", ".join(map(str, newest)) or "none"
-    return f"there are: {listed}" + (f" and {n_older} older ones" if n_older > 0 else "")
+    return f"versions there are: {listed}" + (f" and {n_older} older ones" if n_older > 0 else "")

@@ -166,14 +166,19 @@ def _require_json(evidence: str) -> None:
     try:
         json.loads(evidence)
     except ValueError as error:
-        raise UsageError(f"wrote a deployment: evidence must be JSON, found {evidence!r} ({error})") from error
+        raise UsageError(
+            f"wrote nothing into the ledger: the evidence must be JSON, found {evidence!r} ({error})"
+        ) from error
 
 
 def _require_line(name: str, text: str, most: int) -> None:
     """A text that a terminal and a page show as it is: no control, no change of direction, nothing invisible."""
     if len(text) > most:
         raise UsageError(
-            f"wrote a deployment: {name} may have {most:,} characters, found {len(text):,}: say it shorter"
+            f"wrote nothing into the ledger: the {name} may have {most:,} characters, found {len(text):,}: say it "
+            "shorter"
         )
     if not text.strip() or not text.isprintable():
-        raise UsageError(f"wrote a deployment: {name} must be one line that can be printed, found {text!r}")
+        raise UsageError(
+            f"wrote nothing into the ledger: the {name} must be one line that can be printed, found {text!r}"
+        )

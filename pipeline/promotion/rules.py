@@ -57,8 +57,8 @@ def _promote(standing: Standing, version: int) -> str:
 
 def _rollback(standing: Standing, version: int) -> str:
     if standing.champion is None:
-        return "nobody is in charge, so there is nothing to go back from"
-    told = f"it never was in charge, so nobody can go back to it; those that were before: {standing.reigned_before}"
+        return standing.way_back()
+    told = f"it never was in charge, so nobody can go back to it; {standing.way_back()}"
     never = "" if version in standing.reigned else told
     return _is_out(standing, version) or _in_charge(standing, version) or never
 

@@ -213,8 +213,9 @@ def _judge(
 
 def _require_rule(alpha: float, margin: float, max_pools: int | None) -> None:
     if not (0 < alpha < 1 and -1 < margin < 1 and (max_pools is None or max_pools >= 1)):
+        budget = "no budget" if max_pools is None else f"a budget of {max_pools!r} pools"
         raise UsageError(
-            f"cannot judge at alpha {alpha!r}, margin {margin!r}, a budget of {max_pools!r} pools: it needs alpha in"
+            f"cannot judge at alpha {alpha!r}, margin {margin!r}, {budget}: it needs alpha in"
             " (0, 1), a margin in (-1, 1) and a budget of one pool or more, or none"
         )
     if not math.isfinite(2 / float(alpha)):  # the wealth that decides is below twice the bound

@@ -95,10 +95,20 @@ class Standing:
         return {alias: found for alias in ALIASES if (found := self.at(alias)) is not None}
 
     @property
-    def reigned_before(self) -> str:
-        """The versions that were in charge before the one that is now, as text: whom one may go back to."""
-        before = sorted(self.reigned - ({self.champion.version} if self.champion else NOBODY))
-        return ", ".join(map(str, before)) or "none"
+    def reigned_before(self) -> tuple[int, ...]:
+        """The versions that were in charge before the one that is now: whom one may go back to."""
+        return tuple(sorted(self.reigned - ({self.champion.version} if self.champion else NOBODY)))
+
+    def way_back(self) -> str:
+        """Whom a rollback can go back to, in words; where there is nobody, what helps instead."""
+        if self.champion is None:
+            return "nobody is in charge, so there is nothing to go back from"
+        if self.reigned_before:
+            return f"in charge before were {', '.join(map(str, self.reigned_before))}"
+        return (
+            f"nobody was in charge before version {self.champion.version}: train (`poolcast models train`); what "
+            "beats it takes its place"
+        )
 
     def of(self, version: int) -> str:
         """What one version is, in a few words: where it stands since when, and what was said of it."""

@@ -65,9 +65,9 @@ def test_a_network_that_does_not_exist_and_an_api_that_does_not_answer_end_in_a_
     with served(told) as sandbox:
         nowhere = setup_of(told, sandbox, tmp_path / "a", networks=("nowhere",))
         silent = setup_of(told, sandbox, tmp_path / "b", base_url="http://127.0.0.1:9/api/v2")
-        for setup, network, why in (
-            (nowhere, "nowhere", "last error"),
-            (silent, told.networks[0], "was never read through"),
+        for setup, network, why, unknown in (
+            (nowhere, "nowhere", "last error", "nowhere"),
+            (silent, told.networks[0], "was never read through", None),
         ):
             with setup.open() as desk:
                 cycle = desk.cycle(desk.next_slot())
@@ -76,6 +76,7 @@ def test_a_network_that_does_not_exist_and_an_api_that_does_not_answer_end_in_a_
             assert cycle.totals()["pools_found"] == 0
             assert cycle.totals()["failed_calls"] > 0
             assert why in words
+            assert cycle.totals().get("unknown_networks") == unknown
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import pipeline.live
 from pipeline.cli import app
-from pipeline.errors import SourceError
+from pipeline.errors import RefusedError, SourceError
 from pipeline.pools.cycle import Cycle, Tally, row_of
 from pipeline.runs import Finished
 
@@ -20,11 +20,13 @@ AT = datetime(2024, 3, 1, tzinfo=UTC)
 LOST = SourceError("nobody is there")
 
 
-def cycle(*calls: tuple[str | None, int, Exception | None]) -> Cycle:
+def cycle(*calls: tuple[str | None, int, Exception | None], unknown: str | None = None) -> Cycle:
     """A cycle of the network `eth` that made these calls: about which network, how many requests, what went wrong."""
     tally = Tally()
     for call in calls:
         tally.asked(*call)
+    if unknown is not None:
+        tally.unknown(unknown)
     row = row_of("geckoterminal", "eth", AT, AT, "c", tally.of("eth"), 0, (AT - timedelta(hours=1), AT, False))
     return Cycle.of(AT, [row], tally, 0)
 
@@ -65,3 +67,15 @@ def test_one_answer_is_enough_though_it_told_of_no_pool_and_so_is_having_nothing
 ) -> None:
     done = collected(monkeypatch, tmp_path, cycle(*calls))
     assert (done.exit_code, done.exception) == (0, None)
+
+
+def test_a_network_that_the_api_does_not_know_fails_the_command_though_other_calls_were_answered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("POOLCAST_NETWORKS", "eth")
+    done = collected(monkeypatch, tmp_path, cycle(("eth", 1, RefusedError("404")), (None, 2, None), unknown="eth"))
+    assert done.stdout.startswith("calls 3, answered calls 1, failed calls 1, pools found 0")
+    assert isinstance(done.exception, RefusedError)
+    words = "asked the API for the new pools of 'eth': it knows no such network (status 404); https://"
+    assert str(done.exception).startswith(words)
+    assert "/networks lists the names: mend --network or POOLCAST_NETWORKS" in str(done.exception)

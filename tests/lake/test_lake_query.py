@@ -139,6 +139,11 @@ def test_nothing_but_the_tables_can_be_reached(lake: Lake, sql: str) -> None:
     assert sorted(lake.root.rglob("*")) == before
 
 
+def test_a_statement_that_is_mistyped_is_refused_with_where_the_names_stand(lake: Lake) -> None:
+    with pytest.raises(UsageError, match=r"(?s)syntax error .*\nmend it, or ask for the names: SHOW TABLES"):
+        query(lake, "SELECT * FORM labels")
+
+
 @pytest.mark.parametrize("name", ["lake", "sql", "connection", "TABLES"])
 def test_a_name_is_never_a_variable_of_the_program(lake: Lake, name: str) -> None:
     with pytest.raises(UsageError, match=f"Table with name {name} does not exist"):

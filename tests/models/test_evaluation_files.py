@@ -193,3 +193,13 @@ def test_two_hundred_thousand_rows_take_seconds(tmp_path: Path):
     start = time.process_time()
     evaluate_file(path, FigureRules(n_resamples=100))
     assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize(("by", "needed"), [("tier", ["reserve_usd"]), ("age", ["age_hours", "decision_age_hours"])])
+def test_a_band_whose_column_is_missing_is_refused_with_the_column_it_is_made_of(tmp_path, by, needed):
+    path = written(predictions().drop("reserve_usd", "age_hours"), tmp_path)
+    with pytest.raises(InputError) as raised:
+        evaluate_file(path, QUICK, by=[by], tiers=[(1e5, True)])
+    words = f"cannot cut figures by {by!r}: that needs a column {' or '.join(map(repr, needed))}, or one called {by!r}"
+    assert str(raised.value).startswith(words)
+    assert f"write it beside the predictions, or leave --by {by} away" in str(raised.value)

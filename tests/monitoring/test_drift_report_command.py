@@ -1,6 +1,7 @@
 """`poolcast drift report` says what is wrong where it cannot look."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -74,7 +75,24 @@ def test_where_pools_were_looked_at_it_sends_nobody_elsewhere(lake: Lake) -> Non
     assert _where_to_look(lake, seen) is None
 
 
+def test_a_feature_that_moved_is_shown_with_what_it_was_and_what_it_is(lake: Lake) -> None:
+    seen = world(1, days=20).evidence(BEGIN + 19 * DAY)
+    name = seen.learned.feature_names[0]
+    of_one_pool = pl.col("pool") == seen.current["pool"][0]
+    # One pool with many and large values moves no median: it counts once.
+    loud = pl.concat([seen.current, *[seen.current.filter(of_one_pool).with_columns(pl.lit(1e9).alias(name))] * 99])
+    row = {"kind": "feature", "subject": name, "js": 0.3, "n_current_pools": 9, "is_drifted": True}
+    found = pl.DataFrame([row], schema=DRIFT_REPORTS.schema)
+    shown = _table(found, replace(seen, current=loud))
+    cells = {str(column.header): next(iter(column.cells)) for column in shown.columns}
+    for title, rows in (("reference", seen.reference.rows), ("now", loud)):
+        by_pool = rows.group_by("network", "pool").agg(pl.col(name).median())[name]
+        assert cells[title] == f"{by_pool.median():.4g}"
+    assert float(cells["now"]) < 1e6
+
+
 def test_the_legend_explains_every_figure_of_the_table() -> None:
-    titles = {str(column.header) for column in _table(DRIFT_REPORTS.empty()).columns} - {"what", "which", "drift"}
+    told = world(1, days=20).evidence(BEGIN + 19 * DAY)
+    titles = {str(column.header) for column in _table(DRIFT_REPORTS.empty(), told).columns} - {"what", "which", "drift"}
     assert {title for title in titles if not re.search(rf"\b{title}\b.*:", _LEGEND)} == set()
     assert max(map(len, _LEGEND.splitlines())) <= 80

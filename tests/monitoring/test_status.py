@@ -24,6 +24,8 @@ from pipeline.cli.status_runs import seen_runs
 from pipeline.errors import UsageError
 from pipeline.lake import Lake
 from pipeline.monitoring.alerts.events import rows_of
+from pipeline.monitoring.alerts.journal import acknowledge
+from pipeline.monitoring.status import RunsHealth
 from pipeline.promotion.moves import Move, Moves
 from pipeline.tables import ALERTS, ANSWERS, DRIFT_REPORTS, QUALITY_REPORTS, TABLES, Table
 from resources.roster import Restart, Roster
@@ -129,6 +131,38 @@ def test_everything_has_its_line_and_what_is_wrong_needs_attention(tmp_path: Pat
     assert told["tables"][0]["age_hours"] == pytest.approx(since, abs=0.1)
 
 
+def test_what_is_critical_and_has_no_end_is_open_until_somebody_acknowledges_it(tmp_path: Path) -> None:
+    lake, at = Lake(tmp_path / "lake"), NOW - timedelta(days=9)
+    told: dict[str, Any] = {"state": "told", "at": at}
+    thrown_out = event("pool-outcome", kind="promotion.rollback", title="version 2 was thrown out", **told)
+    pinned = event("pool-outcome", kind="promotion.pin", title="it was pinned", **told)
+    lake.append(ALERTS, rows_of([thrown_out, pinned], at))
+    status, text = asked(tmp_path)
+    assert status == 1
+    assert "critical, open: version 2 was thrown out" in text
+    assert "warning, said: it was pinned" in text
+    assert [line for line in text.splitlines() if line.startswith("Needs attention: ")] == [
+        "Needs attention: nobody acknowledged: version 2 was thrown out"
+    ]
+    alert_id = next(each["alert_id"] for each in as_json(tmp_path)[1]["alerts"] if each["severity"] == "critical")
+    acknowledge(lake, alert_id, "me", None, NOW)
+    status, text = asked(tmp_path)
+    assert status == 0
+    assert "critical, said: version 2 was thrown out" in text
+
+
+def test_reports_that_are_too_old_to_be_shown_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    lake, old = Lake(tmp_path / "lake"), datetime(2024, 3, 9, 14, tzinfo=UTC)
+    text = asked(tmp_path)[1]
+    assert "Drift    no report of the last week\n" in text
+    assert "Quality  no report of the last two weeks\n" in text
+    lake.append(DRIFT_REPORTS, rows(DRIFT_REPORTS, known_at=old))
+    lake.append(QUALITY_REPORTS, rows(QUALITY_REPORTS, known_at=old))
+    text = asked(tmp_path)[1]
+    assert "Drift    no report of the last week; the newest is of 2024-03-09 14:00\n" in text
+    assert "Quality  no report of the last two weeks; the newest is of 2024-03-09 14:00\n" in text
+
+
 def test_a_table_that_cannot_be_read_and_a_broken_ledger_are_lines_and_no_end(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     for n in (1, 2):
@@ -158,6 +192,7 @@ def test_servers_that_died_were_restarted_or_left_behind_are_told(tmp_path: Path
     (tmp_path / "lake").mkdir()
     roster = Roster(tmp_path / "up.json")
     roster.clear()
+    roster.note_ready()
     roster.add("MLflow", os.getppid())
     for n in (30, 3, 2, 1):
         roster.note(Restart(NOW - timedelta(hours=n), "MLflow", "MLflow died (\x1b[2J)"))
@@ -173,9 +208,24 @@ def test_servers_that_died_were_restarted_or_left_behind_are_told(tmp_path: Path
     assert "`poolcast up` was killed and left MLflow behind" in " ".join(asked(tmp_path)[1].split())
     child.kill()
     child.wait()
-    assert as_json(tmp_path)[1]["parts"] == {"is_up": False, "dead": [], "left": [], "restarts": []}
+    assert as_json(tmp_path)[1]["parts"] == {
+        "is_up": False, "is_starting": False, "dead": [], "left": [], "restarts": [],
+    }  # fmt: skip
     (tmp_path / "up.json").write_text(noted)
     assert as_json(tmp_path)[1]["parts"]["dead"] == ["MLflow"]
+
+
+def test_while_everything_starts_it_is_not_said_to_be_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.cli.status_runs.seen_runs", lambda *_: RunsHealth())
+    roster = Roster(tmp_path / "up.json")
+    roster.clear()
+    roster.add("MLflow", os.getppid())
+    status, text = asked(tmp_path)
+    assert status == 0
+    assert "`poolcast up` is starting" in text
+    assert text.endswith("Nothing needs attention so far: `poolcast up` is starting, look again soon.\n")
+    roster.note_ready()
+    assert asked(tmp_path)[1].endswith("All is well.\n")
 
 
 def test_the_command_loads_nothing_slow() -> None:

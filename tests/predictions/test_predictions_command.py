@@ -133,3 +133,11 @@ def test_what_makes_no_sense_is_told_in_words(data_dir: Path) -> None:
         Wanted(since=AT, until=AT - timedelta(hours=1))
     with pytest.raises(UsageError, match="one or more"):
         Wanted(limit=0)
+
+
+def test_where_nothing_was_said_of_what_was_asked_for_it_says_so(data_dir):
+    command = ["predictions", "query", "--data-dir", str(data_dir)]
+    done = CliRunner().invoke(app, [*command, "--pool", "0x123"])
+    assert done.exit_code == 0
+    assert "no prediction is of all that was asked for; `poolcast pools show` says" in done.stderr
+    assert "no prediction" not in CliRunner().invoke(app, command).stderr

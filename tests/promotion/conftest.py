@@ -1,9 +1,15 @@
-"""Doors to the MLflow store that the tests of the registry share."""
+"""Doors to the MLflow store, and the command line on a data folder of a test's own."""
 
 import re
+from pathlib import Path
 
 import pytest
+from click.testing import Result
+from command_bench import AWAY, Run
+from typer.testing import CliRunner
 
+from pipeline.cli.promotion import promotion
+from pipeline.lake import Lake
 from pipeline.promotion.registry import Registry
 
 
@@ -36,3 +42,36 @@ def at_database(database, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setattr(of_runs, "_tracking_uri", database)
     monkeypatch.setattr(of_models, "_registry_uri", database)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data folder; the registry's files lie where the settings look for them."""
+    made = tmp_path / "artifacts"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def lake(folder: Path) -> Lake:
+    return Lake(folder / "lake")
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    def invoke(*arguments: str, exit_code: int = 0) -> Result:
+        told = CliRunner().invoke(promotion, [*arguments, "--data-dir", str(folder)], catch_exceptions=False)
+        assert told.exit_code == exit_code, told.output
+        return told
+
+    return invoke
+
+
+@pytest.fixture
+def up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+
+
+@pytest.fixture
+def down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)

@@ -285,3 +285,19 @@ def test_names_from_a_chain_are_drawn_and_not_read_as_formulas():
 def test_a_picture_of_many_experiments_is_wrong_use(tmp_path):
     done = run(tmp_path, pairs().with_columns(experiment=pl.lit(1)), "--plot", tmp_path / "x.png")
     assert isinstance(done.exception, UsageError)
+
+
+def test_the_moment_of_a_verdict_is_shown_whole_on_a_narrow_screen(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.cli.screen.out.width", 80)
+    told = json.loads(run(tmp_path, pairs(), "--json").stdout)
+    shown = run(tmp_path, pairs()).stdout
+    assert told["decision"] == "promote"
+    assert told["stopped_at"][:16] in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_no_budget_is_called_so_where_a_rule_is_refused(tmp_path):
+    done = run(tmp_path, pairs(n=5), "--alpha", 5)
+    assert isinstance(done.exception, UsageError)
+    assert "cannot judge at alpha 5.0, margin 0.0, no budget: it needs alpha in (0, 1)" in str(done.exception)

@@ -2,17 +2,14 @@
 
 import getpass
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 import pytest
-from click.testing import Result
+from command_bench import Run, Unregistered, a_comparison, in_charge
 from deltalake import write_deltalake
 from training_runs import AT, a_model, a_run, model_file
-from typer.testing import CliRunner
 
-from pipeline.cli.promotion import promotion, user_name
+from pipeline.cli.promotion import user_name
 from pipeline.errors import RegistryError, UsageError
 from pipeline.features.definitions import feature_definitions
 from pipeline.features.registry import named
@@ -21,69 +18,8 @@ from pipeline.promotion.cache import load_in_charge
 from pipeline.promotion.chain import row_hash
 from pipeline.promotion.ledger import evidence_of, next_deployment
 from pipeline.promotion.moves import Move, Moves
-from pipeline.promotion.registry import Registry
 from pipeline.promotion.versions import LoadedModel, RegisteredVersion, proven
 from pipeline.tables import COMPARISONS, DEPLOYMENTS
-from tests.builders import valid_frame
-
-Run = Callable[..., Result]
-AWAY = "postgresql://nobody@127.0.0.1:1/mlflow"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The data folder; the registry's files lie where the settings look for them."""
-    made = tmp_path / "artifacts"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def lake(folder: Path) -> Lake:
-    return Lake(folder / "lake")
-
-
-@pytest.fixture
-def run(folder: Path) -> Run:
-    def invoke(*arguments: str, exit_code: int = 0) -> Result:
-        told = CliRunner().invoke(promotion, [*arguments, "--data-dir", str(folder)], catch_exceptions=False)
-        assert told.exit_code == exit_code, told.output
-        return told
-
-    return invoke
-
-
-@pytest.fixture
-def up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-
-
-@pytest.fixture
-def down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
-
-
-def a_comparison(**other: object) -> pl.DataFrame:
-    """A row of evidence; its figures are some."""
-    cells = [pl.lit(value).alias(name) for name, value in other.items()]
-    told = valid_frame(COMPARISONS, n_rows=1).with_columns(*cells)
-    return told.cast(dict(COMPARISONS.schema)).select(COMPARISONS.schema.names())  # type: ignore[arg-type]
-
-
-def in_charge(lake: Lake, registry: Registry | None, *versions, reason: str = "beats all baselines") -> None:
-    """Put versions in charge, one after the other, on evidence that is on record."""
-    for version in versions:
-        compared = a_comparison(comparison_id=f"c{version.version}")
-        lake.append(COMPARISONS, compared)
-        told = (version.version, version.model_sha256, "gate", reason, evidence_of(compared))
-        Moves(lake, registry).move(Move(version.model_name, "promote", *told), at=AT)
-
-
-class Unregistered:
-    """A version that the ledger may name without a registry."""
-
-    def __init__(self, version: int) -> None:
-        self.version, self.model_name, self.model_sha256 = version, "pool-outcome", f"{version:064x}"
 
 
 def test_the_status_says_who_stands_where_since_when_and_why(run, lake):
@@ -261,6 +197,18 @@ def test_a_model_that_nobody_knows_is_not_reconciled(run, lake, registry, model_
 
 
 @pytest.mark.slow
+def test_an_audit_says_which_model_the_ledger_tells_nothing_of(run, lake, registry, model_name, up):
+    in_charge(lake, registry, registry.register(a_run(0, model_name)))
+    found = {each["model_name"]: each["told"] for each in json.loads(run("audit", "--json").stdout)
+             if each["check"] == "registry"}  # fmt: skip
+    assert found == {
+        model_name: "the registry remembers the ledger's last row of it",
+        "pool-outcome": "the ledger has no row of it, and the registry remembers none",
+        "pool-return": "the ledger has no row of it, and the registry remembers none",
+    }
+
+
+@pytest.mark.slow
 def test_a_registry_that_lost_its_memory_is_found_though_no_row_is_missed(run, lake, registry, model_name, client, up):
     one, two = (registry.register(a_run(seed, model_name)) for seed in (0, 1))
     in_charge(lake, registry, one, two)
@@ -312,62 +260,6 @@ def test_a_sound_record_passes_and_each_damage_is_named(run, lake, registry, mod
     assert "hashes to" in broken()["files"]
     registry.remember(model_name, "f" * 64)
     assert "rows were cut off" in broken()["registry"]
-
-
-@pytest.mark.slow
-def test_a_word_is_a_row_and_an_alias_at_once(run, lake, registry, model_name, up):
-    one, two, third = (registry.register(a_run(seed, model_name)) for seed in (0, 1, 2))
-    in_charge(lake, registry, one, two)
-    aliases = lambda: dict(registry.pointers(model_name).aliases)  # noqa: E731
-    told = run("rollback", "--reason", "it calls everything a rug", "--model", model_name).stdout
-    assert "Version 1 is in charge." in told
-    assert aliases() == {"champion": 1}
-    run("pin", model_name, "--reason", "holidays")
-    run("veto", "3", "--reason", "trained on a broken day", "--model", model_name)
-    run("approve", "2", "--reason", "the feed was broken, not the model", "--model", model_name)
-    run("unpin", model_name, "--reason", "back")
-    rows = lake.scan(DEPLOYMENTS).sort("sequence").collect()
-    assert rows["action"].to_list() == ["promote", "promote", "rollback", "pin", "veto", "approve", "unpin"]
-    assert set(rows["actor"][2:]) == {f"person:{user_name()}"}
-    assert rows["reason"][4] == "trained on a broken day"
-    assert rows["model_sha256"][4] == third.model_sha256
-    found = {v.version: v.tags["standing"] for v in registry.versions(model_name)}
-    assert (found[2], found[3]) == ("approved", "vetoed")
-    stands = json.loads(run("status", "--json").stdout)["standings"][model_name]
-    assert (stands["pinned"], stands["approved"], stands["vetoed"]) == (False, [2], [3])
-    run("rollback", "--to", "2", "--reason", "better after all", "--model", model_name)
-    assert aliases() == {"champion": 2}
-    run("audit")
-    with pytest.raises(RegistryError, match=r"approve version 9 .* has no such version; versions there are: 1, 2, 3"):
-        run("approve", "9", "--reason", "x", "--model", model_name)
-    with pytest.raises(RegistryError, match="has no such version; versions in charge before were 1"):
-        run("rollback", "--to", "9", "--reason", "x", "--model", model_name)
-
-
-def test_a_word_said_while_the_registry_is_away_waits_for_it(run, lake, down):
-    in_charge(lake, None, Unregistered(1), Unregistered(2))
-    told = run("rollback", "--reason", "it is wrong").stdout
-    assert "The aliases follow at the next reconciliation" in told
-    assert Moves(lake, None).standing("pool-outcome").champion.version == 1
-    with pytest.raises(UsageError, match="registry, which knows"):
-        run("approve", "9", "--reason", "good")
-
-
-def test_a_word_needs_a_reason_and_sense(run, lake, down):
-    for word in (("pin",), ("veto", "1"), ("rollback",)):
-        run(*word, exit_code=2)
-    with pytest.raises(UsageError, match="no champion yet"):
-        run("pin", "--reason", "x")
-    in_charge(lake, None, Unregistered(1))
-    with pytest.raises(UsageError, match="one line"):
-        run("pin", "--reason", " ")
-    with pytest.raises(UsageError, match="one line"):
-        run("pin", "--reason", "two\nlines")
-    with pytest.raises(UsageError, match="name a version with --to"):
-        run("rollback", "--reason", "x")
-    with pytest.raises(UsageError, match="rollback` throws it out"):
-        run("veto", "1", "--reason", "x")
-    assert lake.scan(DEPLOYMENTS).collect().height == 1
 
 
 def test_the_user_is_whom_the_system_knows_whatever_the_environment_says(monkeypatch):

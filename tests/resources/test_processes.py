@@ -104,6 +104,18 @@ def test_the_roster_tells_of_the_last_restarts_and_of_parts_that_do_not_run(tmp_
     parent.communicate()
 
 
+def test_the_roster_tells_whether_everything_answered_since_it_was_started(tmp_path: Path) -> None:
+    roster, seen = Roster(tmp_path / "up.json"), Roster(tmp_path / "up.json")
+    assert not seen.is_starting()  # nobody runs
+    roster.clear()
+    assert seen.is_starting()
+    roster.note_ready()
+    roster.note(Restart(datetime(2024, 3, 1, tzinfo=UTC), "a server", "it died"))
+    assert not seen.is_starting()
+    roster.clear()
+    assert seen.is_starting()
+
+
 def test_a_tag_that_is_no_number_of_a_process_names_nobody() -> None:
     own = ProcessIdentity.of(os.getpid())
     assert own is not None

@@ -2,14 +2,21 @@ import os
 import signal
 import socket
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from pipeline.errors import ServiceError
+from resources.parts import Service, ServicePart
 from resources.postgres import Databases
-from resources.services import _failures_in_words, _stop_signals
+from resources.services import _failures_in_words, _stop_signals, wait_until_ready
+from tests.ports import free_port
 from tests.resources.running_up import Up, hour, wait_for
+
+FRAMES = r"""print('Stack Trace:\n' + '  File "server.py", line 1, in f\n' * 20, flush=True)"""
 
 
 @pytest.mark.slow
@@ -82,3 +89,47 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_is_started(up: Up
     assert f"(pid {os.getpid()})" in said
     assert "--mlflow-port" in said
     assert not (up.folder / "postgres").exists()
+
+
+@contextmanager
+def started(log: Path, program: str) -> Iterator[ServicePart]:
+    """A server that has just been started, and never answers."""
+    part = ServicePart(Service("A server", ("-c", program), log, free_port()), os.environ, None)
+    part.start()
+    try:
+        yield part
+    finally:
+        part.halt()
+
+
+def test_a_server_that_dies_while_it_starts_is_told_by_its_cause_and_not_by_its_frames(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("ValueError: what an earlier one died of\n")
+    program = f"{FRAMES}; open('/no/such/\x1b[2Jfile')"
+    with started(log, program) as part, pytest.raises(ServiceError) as raised:
+        wait_until_ready([part], 60, [])
+    words = str(raised.value)
+    assert words.startswith("A server died while it started (exit status 1): FileNotFoundError: [Errno 2] No such file")
+    assert words.endswith(f"Mend that and run `poolcast up` again; all it said is in {str(log)!r}")
+    assert 'File "' not in words
+    assert "earlier" not in words
+    assert words.isprintable()
+
+
+@pytest.mark.parametrize(("program", "said"), [("print('no port'); exit(3)", "no port"), ("exit(3)", "(no output)")])
+def test_a_server_that_dies_without_an_error_is_told_by_its_last_line(tmp_path: Path, program: str, said: str) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("what an earlier one said\n")
+    with started(log, program) as part, pytest.raises(ServiceError) as raised:
+        wait_until_ready([part], 60, [])
+    assert f"(exit status 3): {said}. Mend that" in str(raised.value)
+
+
+def test_a_server_that_does_not_answer_in_time_is_told_in_a_sentence_with_what_to_do(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with started(log, f"{FRAMES}; import time; time.sleep(60)") as part, pytest.raises(ServiceError) as raised:
+        wait_until_ready([part], 1, [])
+    words = str(raised.value)
+    assert words.startswith("A server was started and did not answer within 1 s. A busy machine is slow to start it")
+    assert words.endswith(f"if it stays so, read {str(log)!r}")
+    assert "\n" not in words
