@@ -15,7 +15,7 @@ from pipeline.models.evaluation import train_and_evaluate
 from pipeline.models.records import evaluation_rows, figure_rows, flat, last_block, last_block_reads
 from pipeline.models.spec import TrainingSpec
 from pipeline.models.trained import Trained
-from pipeline.models.training_records import signal_table
+from pipeline.models.training_records import paid_in_words, signal_table
 from pipeline.models.training_set import TrainingSet
 from pipeline.promotion.kinds import Outcomes
 from pipeline.promotion.model_card import model_card
@@ -124,9 +124,15 @@ def card_of(
         n_last_block_reads=n_reads,
         n_trials=trained.trials.height,
         slices=trained.slices,
-        abstention={"high signal": trained.certificate.words},
+        abstention={"high signal": _signal(trained)},
         params=_params(trained, spec),
     )  # fmt: skip
+
+
+def _signal(trained: Trained) -> str:
+    """What the signal guarantees, and how many of its calls paid."""
+    paid = paid_in_words(figure_rows(trained))
+    return trained.certificate.words if paid is None else f"{trained.certificate.words}; on these, {paid}"
 
 
 def _params(trained: Trained, spec: TrainingSpec) -> dict[str, Any]:

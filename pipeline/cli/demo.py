@@ -88,17 +88,14 @@ def _stages_table(report: dict[str, Any]) -> RichTable:
 
 
 def _show_signal(told: dict[str, Any] | None) -> None:
-    """What the high signal came to; how many of its calls rose is told beside the rate that is bounded."""
+    """What the high signal came to; how many of its calls paid is told beside the rate that is bounded."""
     if told is None:
         out.print("High signal: the model abstains; its run in MLflow says why.", markup=False)
         return
-    rose = told.get("precision")
-    became = (
-        "" if rose is None else f"; {rose:.0%} of them became PUMP or MOON within {told['horizon_hours']} h, by price"
-    )
+    came = f"; {told['paid_in_words']}" if told["paid_in_words"] else ""
     out.print(
         f"High signal: {told['n_signals']:,} of the last block's {told['n_decisions']:,} decisions, scores above"
-        f" {told['threshold']:.3f}{became}; false-positive rate over pools {told['false_positive_rate']:.1%}, its bound"
+        f" {told['threshold']:.3f}{came}; false-positive rate over pools {told['false_positive_rate']:.1%}, its bound"
         f" {told['max_false_positive_rate']:.1%}.",
         markup=False,
     )

@@ -18,7 +18,8 @@ type Fate = Literal["labelled", "censored", "pending", "absent"]
 """What has become of a decision by a moment. `absent`: its horizon is over and no label was ever made."""
 
 _KEY: Final = list(POOL_TIME_KEY)
-_LABEL: Final = ("outcome", "return_end_pct", "label_known_at", "label_end")
+_RETURNS: Final = ("return_end_pct", "return_executable_pct")
+_LABEL: Final = ("outcome", *_RETURNS, "label_known_at", "label_end")
 
 
 def as_of(features: pl.LazyFrame, labels: pl.LazyFrame, *, known_by: datetime, horizon_hours: int) -> pl.LazyFrame:
@@ -32,9 +33,9 @@ def as_of(features: pl.LazyFrame, labels: pl.LazyFrame, *, known_by: datetime, h
         features: rows of `features`. labels: rows of `labels`.
 
     Returns:
-        The rows of `features` that have such a label, with `outcome`, `return_end_pct` (%), `label_known_at`, and
-        `label_end`: the later of `label_known_at` and the horizon's end. The return is null where the path is not
-        known by `known_by` to its end: a rug may be known before its last bar is.
+        The rows of `features` that have such a label, with `outcome`, `return_end_pct` and `return_executable_pct`
+        (%), `label_known_at`, and `label_end`: the later of `label_known_at` and the horizon's end. Returns are null
+        where the path is not known by `known_by` to its end: a rug may be known before its last bar is.
 
     Raises:
         UsageError: `known_by` is not UTC.
@@ -94,26 +95,26 @@ def _usable(labels: pl.LazyFrame, known_by: datetime, horizon_hours: int) -> pl.
         pl.col("label_known_at") <= require_utc(known_by),
         horizon_end <= known_by,
     ).with_columns(
-        pl.max_horizontal("label_known_at", horizon_end).alias("label_end"), _return_known_by(labels, known_by)
+        pl.max_horizontal("label_known_at", horizon_end).alias("label_end"), *_returns_known_by(labels, known_by)
     )
 
 
-def _return_known_by(labels: pl.LazyFrame, known_by: datetime) -> pl.Expr:
-    """The return at the horizon's end, null where the path up to there is known later or not at all."""
-    told = pl.col("return_end_pct")
+def _returns_known_by(labels: pl.LazyFrame, known_by: datetime) -> list[pl.Expr]:
+    """The returns at the horizon's end, null where the path up to there is known later or not at all."""
+    told = [pl.col(name) for name in _RETURNS]
     if "path_known_at" not in labels.collect_schema().names():
         return told
-    return pl.when(pl.col("path_known_at") <= known_by).then(told)
+    return [pl.when(pl.col("path_known_at") <= known_by).then(one) for one in told]
 
 
 def unlike(rows: pl.DataFrame, labels: pl.LazyFrame, horizon_hours: int, known_by: datetime) -> pl.DataFrame:
     """The rows whose label is not, to the last bit, one that LABELS holds for the same decision by `known_by`.
 
     Args:
-        rows: `network`, `pool`, `event_time`, `outcome`, `return_end_pct`, `label_known_at`, all of the source of
+        rows: `network`, `pool`, `event_time`, `outcome`, both returns and `label_known_at`, all of the source of
             `labels`.
     """
-    said = ["network", "pool", "event_time", "outcome", "return_end_pct", "label_known_at"]
+    said = ["network", "pool", "event_time", "outcome", *_RETURNS, "label_known_at"]
     is_of_horizon = (pl.col("horizon_hours") == horizon_hours) & (pl.col("status") == "labelled")
-    held = labels.filter(is_of_horizon).with_columns(_return_known_by(labels, known_by)).select(said).collect()
+    held = labels.filter(is_of_horizon).with_columns(_returns_known_by(labels, known_by)).select(said).collect()
     return rows.select(said).join(held, on=said, how="anti", nulls_equal=True)

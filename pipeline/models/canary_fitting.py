@@ -98,6 +98,7 @@ def _drawn_label(n: int, rng: np.random.Generator) -> dict[str, pl.Expr]:
     return {
         "outcome": pl.lit(pl.Series([OUTCOMES[k] for k in rng.integers(0, len(OUTCOMES), n)])),
         "return_end_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, n))),
+        "return_executable_pct": pl.lit(pl.Series(rng.uniform(-100, _FAR, n))),
         "label_known_at": pl.col("event_time") + _hours(n, rng),
         "label_end": pl.col("event_time") + _hours(n, rng),
     }

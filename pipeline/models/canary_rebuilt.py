@@ -118,7 +118,10 @@ def check_relabelled(training_set: TrainingSet, labels: pl.LazyFrame, relabel: R
             "known earlier than they could be": is_known & (pl.col("label_known_at") < pl.col("label_known_at__again")),
             "whose return is another": is_known
             & _is_path_known(held, now)
-            & differs("return_end_pct", "return_end_pct__again"),
+            & (
+                differs("return_end_pct", "return_end_pct__again")
+                | differs("return_executable_pct", "return_executable_pct__again")
+            ),
         }.items():
             faults[fault] += pairs.filter(is_it).height
     return counted("relabelled", n_rows, "labels made again at moments by which they claim to be known", faults)

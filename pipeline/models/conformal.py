@@ -3,10 +3,12 @@
 Belongs here: conformal risk control (Angelopoulos, Bates, Fisch, Lei & Schuster 2022, 2024) of the false-positive rate,
 and what the rule comes to. Stays out: the score itself (`outcome_model`), and which pools it is set on.
 
-*What is controlled.* A decision is *negative* if its outcome is neither PUMP nor MOON; it is a *false positive* if it
-is negative and was called a high signal. Decisions of one pool are not independent, so the unit is the pool: its loss
-is the share of its negative decisions that were called a signal, and the false-positive rate is the mean loss over
-pools that have a negative decision.
+*What is controlled.* A decision *paid* if the pool rose to PUMP or MOON and the label's position, bought at the next
+snapshot and sold at the horizon, gained after fees and impact: a price that rises in a pool that is emptied pays
+nobody. Every other decision is *negative*, also where nobody knows what the position came to; it is a *false positive*
+if it was called a high signal. Decisions of one pool are not independent, so the unit is the pool: its loss is the
+share of its negative decisions that were called a signal, and the false-positive rate is the mean loss over pools that
+have a negative decision.
 
 *What is guaranteed.* The score is from a model that has not learned from the pools the threshold is set on. If those n
 pools and a new one are exchangeable, the new pool's expected loss is at most `max_rate`, whatever the model is worth:
@@ -21,13 +23,13 @@ from typing import Final
 import numpy as np
 
 from pipeline.models.by_pool import pool_means, pool_weights
+from pipeline.models.intervals import MIN_DEFINED_SHARE, Figure
 from pipeline.models.learner import Classes, Floats
 from pipeline.models.splits import Mask
-from pipeline.tables import OUTCOMES
 
-RISING: Final = ("PUMP", "MOON")
-"""The outcomes a high signal is to announce."""
 _N_RESAMPLES: Final = 1_000
+_AT_ONCE: Final = 50
+"""Resamples drawn together, so that many pools take little memory."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,7 @@ class Certificate:
         n_pools: pools with a negative decision that it was set on.
         rate: the false-positive rate among these.
         coverage: the share of the decisions it was set on that are a signal.
-        precision: the share of these that rose; null where there is none.
-        recall: the share of those that rose that were a signal; null where none rose.
+        recall: the share of those that paid that were a signal; null where none paid.
     """
 
     threshold: float | None
@@ -49,8 +50,27 @@ class Certificate:
     n_pools: int
     rate: float | None = None
     coverage: float = 0.0
-    precision: float | None = None
     recall: float | None = None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Whether the signals paid more often than decisions called by lot; intervals are 95 %, over pools.
+
+    Attributes:
+        precision: the share of the signals that paid, and its interval.
+        base_rate: the share of all decisions that paid.
+        gain: `precision` less `base_rate`, and its interval: above 0, the signal is shown to be better than a lot.
+    """
+
+    precision: Figure
+    base_rate: float
+    gain: Figure
+
+    @property
+    def is_shown(self) -> bool:
+        """The signal is shown to be better than calling by lot."""
+        return self.gain.low is not None and self.gain.low > 0
 
 
 @dataclass(frozen=True)
@@ -64,23 +84,18 @@ class Realised:
     coverage: float | None
 
 
-def is_rising(y: Classes) -> Mask:
-    """Which outcomes are PUMP or MOON."""
-    return np.asarray(np.isin(y, [OUTCOMES.index(outcome) for outcome in RISING]))
-
-
-def certify(score: Floats, y: Classes, pool: Classes, max_rate: float) -> Certificate:
+def certify(score: Floats, paid: Mask, pool: Classes, max_rate: float) -> Certificate:
     """The lowest threshold whose false-positive rate is at most `max_rate`, in expectation over a new pool.
 
     Args:
-        score: (n,) signal scores. y: (n,) outcomes. pool: (n,) any number per pool.
+        score: (n,) signal scores. paid: (n,) which decisions a signal is right about. pool: (n,) any number per pool.
     """
-    negative = ~is_rising(y)
+    negative = ~paid
     weight, n_pools = pool_weights(pool[negative]), len(np.unique(pool[negative]))
     least = int(np.ceil(1 / max_rate - 1e-9)) - 1
     if n_pools < least:
         words = (
-            f"abstains: {n_pools} pools that did not rise are on record, and below {least} no threshold has a"
+            f"abstains: {n_pools} pools that did not pay are on record, and below {least} no threshold has a"
             f" false-positive rate of at most {max_rate:.1%} for certain"
         )
         return Certificate(None, words, max_rate, n_pools)
@@ -91,21 +106,19 @@ def certify(score: Floats, y: Classes, pool: Classes, max_rate: float) -> Certif
     place = int(np.argmax(allowed))
     threshold = float(scores[place])
     said = score > threshold
-    rose = is_rising(y)
     return Certificate(
         threshold,
-        f"a pool that does not rise is called a high signal at a rate of at most {max_rate:.1%}, in expectation over"
-        f" pools exchangeable with the {n_pools} it was set on",
+        "a pool in which the label's position does not gain by a rise is called a high signal at a rate of at most"
+        f" {max_rate:.1%}, in expectation over pools exchangeable with the {n_pools} it was set on",
         max_rate,
         n_pools,
         float(above[place]),
         float(said.mean()),
-        float(rose[said].mean()) if said.any() else None,
-        float(said[rose].mean()) if rose.any() else None,
+        float(said[paid].mean()) if paid.any() else None,
     )
 
 
-def later_pools(score: Floats, y: Classes, pool: Classes, born: Classes, max_rate: float, seed: int) -> Realised | None:
+def later_pools(score: Floats, paid: Mask, pool: Classes, born: Classes, max_rate: float, seed: int) -> Realised | None:
     """Set on the pools born first, looked at on those born later: a check by pools the threshold has not seen.
 
     Args:
@@ -116,11 +129,11 @@ def later_pools(score: Floats, y: Classes, pool: Classes, born: Classes, max_rat
     """
     births = np.unique(born)
     is_later = born >= births[len(births) // 2]
-    earlier = certify(score[~is_later], y[~is_later], pool[~is_later], max_rate)
+    earlier = certify(score[~is_later], paid[~is_later], pool[~is_later], max_rate)
     if earlier.threshold is None:
         return None
     said = score[is_later] > earlier.threshold
-    negative = ~is_rising(y[is_later])
+    negative = ~paid[is_later]
     losses = pool_means(said[negative].astype(np.float64), pool[is_later][negative])
     coverage = float(said.mean()) if len(said) else None
     if not len(losses):
@@ -130,3 +143,43 @@ def later_pools(score: Floats, y: Classes, pool: Classes, born: Classes, max_rat
     )
     low, high = np.quantile(counts @ losses / len(losses), [0.025, 0.975])
     return Realised(len(losses), float(losses.mean()), float(low), float(high), coverage)
+
+
+def worth(said: Mask, paid: Mask, pool: Classes, seed: int) -> Worth | None:
+    """What signals came to beside the same number called by lot; intervals by a bootstrap over pools.
+
+    Args:
+        said: (n,) which decisions were called a signal.
+
+    Returns:
+        None where nothing was called.
+    """
+    if not said.any():
+        return None
+    _, at = np.unique(pool, return_inverse=True)
+    n_pools = int(at.max()) + 1
+    by_pool = np.stack([np.bincount(at, weights=w, minlength=n_pools) for w in (said & paid, said, paid, paid >= 0)])
+    rng, drawn = np.random.default_rng(seed), []
+    for _ in range(_N_RESAMPLES // _AT_ONCE):
+        counts = rng.multinomial(n_pools, np.full(n_pools, 1 / n_pools), size=_AT_ONCE)
+        drawn.append(_shares(np.asarray(by_pool @ counts.T, np.float64)))
+    told, resampled = _shares(by_pool.sum(axis=1)), np.concatenate(drawn, axis=-1)
+    n_rows, n_called = int(said.sum()), len(np.unique(pool[said]))
+    precision, gain = (
+        Figure(float(value), *_interval(of), n_rows, n_called) for value, of in zip(told, resampled, strict=True)
+    )
+    return Worth(precision, float(paid.mean()), gain)
+
+
+def _shares(sums: Floats) -> Floats:
+    """(2, ...) precision and its gain over the base rate; NaN where nothing was called."""
+    with np.errstate(invalid="ignore"):
+        precision = sums[0] / sums[1]
+    return np.stack([precision, precision - sums[2] / sums[3]])
+
+
+def _interval(resampled: Floats) -> tuple[float | None, float | None]:
+    if np.isfinite(resampled).mean() < MIN_DEFINED_SHARE:
+        return None, None
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return float(low), float(high)

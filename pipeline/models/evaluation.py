@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.models.baselines import class_prior, fit_baselines
 from pipeline.models.competition import Choice, trial_table
-from pipeline.models.conformal import Certificate, Realised, certify, later_pools
+from pipeline.models.conformal import Certificate, Realised, Worth, certify, later_pools, worth
 from pipeline.models.evidence import by_slice, curve_of, pictures, shap_of
 from pipeline.models.heads import (
     FittedHead,
@@ -79,7 +79,7 @@ def _assembled(heads: Mapping[int, FittedHead], laid: Laid, spec: TrainingSpec) 
     own, rows, test = laid.training_set, laid.block.train, laid.block.test
     columns = used_columns({hours: one.head for hours, one in heads.items()})
     score = signal_score(heads[spec.horizon_hours].head.predict(laid.bench.x[test]))
-    certificate = certify(score, laid.bench.y[test], laid.bench.pool[test], spec.max_false_positive_rate)
+    certificate = certify(score, own.paid[test], laid.bench.pool[test], spec.max_false_positive_rate)
     is_set = certificate.threshold is not None
     model = OutcomeModel(
         attributes={
@@ -144,6 +144,7 @@ def _evaluated(
         settings=_settings(choice, heads),
         certificate=certificate,
         later_pools=_later_pools(laid, said[MODEL], spec),
+        worth=_worth(laid, said[MODEL], certificate, spec),
     )
     progress("done", 1.0)
     return trained
@@ -178,9 +179,16 @@ def _told(moment: datetime) -> str:
 def _later_pools(laid: Laid, p: Floats, spec: TrainingSpec) -> Realised | None:
     test = laid.block.test
     born = laid.frame["created_at"].gather(test).to_physical().to_numpy().astype(np.int64)
-    return later_pools(
-        signal_score(p), laid.bench.y[test], laid.bench.pool[test], born, spec.max_false_positive_rate, spec.seed
-    )
+    paid, pool = laid.training_set.paid[test], laid.bench.pool[test]
+    return later_pools(signal_score(p), paid, pool, born, spec.max_false_positive_rate, spec.seed)
+
+
+def _worth(laid: Laid, p: Floats, certificate: Certificate, spec: TrainingSpec) -> Worth | None:
+    if certificate.threshold is None:
+        return None
+    test = laid.block.test
+    called = signal_score(p) > certificate.threshold
+    return worth(called, laid.training_set.paid[test], laid.bench.pool[test], spec.seed)
 
 
 def _baselines(laid: Laid, spec: TrainingSpec) -> dict[str, Predictor]:

@@ -24,11 +24,11 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import InputError
-from pipeline.models.conformal import RISING
 from pipeline.models.head import Head, load_head
 from pipeline.models.learner import Classes, Floats, Matrix, matrix
 from pipeline.models.learners.states import State, keys, number, packed, unpacked
 from pipeline.models.returns.portable_checks import sealed, text, unsealed
+from pipeline.models.spec import RISING
 from pipeline.models.splits import Mask
 from pipeline.tables import OUTCOMES
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.models.conformal import Certificate, Realised
+from pipeline.models.conformal import Certificate, Realised, Worth
 from pipeline.models.intervals import FIGURES, Figure
 from pipeline.models.outcome_model import OutcomeModel
 from pipeline.models.spec import LAST_BLOCK, MODEL, Kind
@@ -38,6 +38,7 @@ class Trained:
         settings: the chosen settings and calibrations, flat.
         certificate: what the signal's threshold guarantees, or why there is none.
         later_pools: a threshold set on the earlier half of the last block's pools, on the later half; None without one.
+        worth: how many of the last block's signals paid; None without a signal.
     """
 
     training_set_id: str
@@ -59,6 +60,7 @@ class Trained:
     settings: Mapping[str, Any] = field(repr=False)
     certificate: Certificate
     later_pools: Realised | None
+    worth: Worth | None
 
     @property
     def model_bytes(self) -> bytes:

@@ -11,6 +11,7 @@ from pipeline.models.spec import KINDS, LAST_BLOCK, MODEL
 
 if TYPE_CHECKING:
     # Not imported when this runs: it brings XGBoost and matplotlib, and readers of the records need neither.
+    from pipeline.models.conformal import Worth
     from pipeline.models.trained import Trained
 
 WALK_FORWARD = "walk_forward"
@@ -50,13 +51,15 @@ def signal_rows(trained: "Trained") -> list[dict[str, Any]]:
         return []
     on_block = {
         "signal_threshold": own.threshold, "signal_false_positive_rate": own.rate, "signal_coverage": own.coverage,
-        "signal_precision": own.precision, "signal_recall": own.recall,
+        "signal_recall": own.recall,
     }  # fmt: skip
     rows: list[dict[str, Any]] = [
         {"block": LAST_BLOCK, "metric": metric, "value": value, "n_pools": own.n_pools}
         for metric, value in on_block.items()
         if value is not None
     ]
+    if trained.worth is not None:
+        rows += _worth_rows(trained.worth, own.n_pools)
     if later is not None and later.rate is not None:
         rate = {"value": later.rate, "low": later.low, "high": later.high}
         rows.append({"block": LATER_HALF, "metric": "signal_false_positive_rate", "n_pools": later.n_pools, **rate})
@@ -65,27 +68,57 @@ def signal_rows(trained: "Trained") -> list[dict[str, Any]]:
     return [{"predictor": MODEL, "n_rows": n_rows, **row} for row in rows]
 
 
+def _worth_rows(worth: "Worth", n_pools: int) -> list[dict[str, Any]]:
+    """How many signals paid, beside how many of all decisions did; `n_pools` of the two: those that were called."""
+    base_rate = {"metric": "signal_base_rate", "value": worth.base_rate, "n_pools": n_pools}
+    told = {"signal_precision": worth.precision, "signal_gain": worth.gain}
+    return [{"block": LAST_BLOCK, **base_rate}] + [
+        {"block": LAST_BLOCK, "metric": metric, "value": figure.value, "low": figure.low, "high": figure.high,
+         "n_pools": figure.n_pools}
+        for metric, figure in told.items()
+    ]  # fmt: skip
+
+
 def signal_in_words(figures: pl.DataFrame) -> str:
     """What the high signal comes to, in a sentence."""
-    told = {
-        (block, metric): (value, low, high)
-        for block, metric, value, low, high in figures.filter(pl.col("metric").str.starts_with("signal_"))
-        .select("block", "metric", "value", "low", "high")
-        .iter_rows()
-    }
-    if (LAST_BLOCK, "signal_threshold") not in told:
+    told = _signal_figures(figures)
+    if (LAST_BLOCK, "threshold") not in told:
         return "abstains: no threshold could be certified; the run's parameter `signal` says why"
-    threshold, rate, coverage = (
-        told[LAST_BLOCK, f"signal_{name}"][0] for name in ("threshold", "false_positive_rate", "coverage")
-    )
+    threshold, rate, coverage = (told[LAST_BLOCK, name][0] for name in ("threshold", "false_positive_rate", "coverage"))
     words = (
         f"scores above {threshold:.3f}: {coverage:.1%} of the decisions of the last block, where {rate:.2%} of the"
-        " pools that did not rise are called so"
+        " pools that did not pay are called so"
     )
-    if (LATER_HALF, "signal_false_positive_rate") in told:
-        value, low, high = told[LATER_HALF, "signal_false_positive_rate"]
+    paid = paid_in_words(figures)
+    if paid is not None:
+        words += f"; {paid}"
+    if (LATER_HALF, "false_positive_rate") in told:
+        value, low, high = told[LATER_HALF, "false_positive_rate"]
         words += f"; set on its earlier half, {value:.2%} [{low:.2%}, {high:.2%}] on its later half"
     return words
+
+
+def paid_in_words(figures: pl.DataFrame) -> str | None:
+    """How many signals paid beside how many of all decisions did, and whether that is more than a lot would give.
+
+    None where nothing was called, and of models of before, which tell how many rose.
+    """
+    told = _signal_figures(figures)
+    if (LAST_BLOCK, "gain") not in told:
+        return None
+    (paid, low, high), (of_all, *_), (_, least, _) = (
+        told[LAST_BLOCK, name] for name in ("precision", "base_rate", "gain")
+    )
+    interval = "" if low is None else f" [{low:.1%}, {high:.1%}]"
+    verdict = "better" if least is not None and least > 0 else "not shown to be better"
+    return f"{paid:.1%}{interval} of the signals paid, of all decisions {of_all:.1%}: {verdict} than calling by lot"
+
+
+def _signal_figures(figures: pl.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, Any]]:
+    """(block, figure) -> value, low, high."""
+    own = figures.filter(pl.col("metric").str.starts_with("signal_"))
+    rows = own.select("block", pl.col("metric").str.strip_prefix("signal_"), "value", "low", "high").iter_rows()
+    return {(block, metric): (value, low, high) for block, metric, value, low, high in rows}
 
 
 def kinds_by_fold(figures: pl.DataFrame) -> pl.DataFrame:
@@ -107,7 +140,7 @@ def kinds_by_fold(figures: pl.DataFrame) -> pl.DataFrame:
 
 
 def signal_table(trained: "Trained") -> pl.DataFrame:
-    """`pools` it speaks of, `n_pools` that did not rise, their `false_positive_rate` with its interval, `coverage`.
+    """`pools` it speaks of, `n_pools` that did not pay, their `false_positive_rate` with its interval, `coverage`.
 
     The first row is what the threshold was set on: its rate is at most the bound by construction, and in words stands
     what that guarantees. The second is a check on pools that a threshold had not seen. Null: not defined, or abstained.
@@ -115,13 +148,20 @@ def signal_table(trained: "Trained") -> pl.DataFrame:
     own, later = trained.certificate, trained.later_pools
     rows: list[tuple[object, ...]] = [
         (SET_ON, own.n_pools, own.rate, None, None, own.coverage if own.threshold is not None else None,
-         own.precision, own.recall, own.threshold, own.words)
+         own.recall, *_paid(trained.worth), own.threshold, own.words)
     ]  # fmt: skip
     if later is not None:
-        rows.append((LATER, later.n_pools, later.rate, later.low, later.high, later.coverage, None, None, None, ""))
+        rows.append((LATER, later.n_pools, later.rate, later.low, later.high, later.coverage, *[None] * 6, ""))
     schema = {
         "pools": pl.String, "n_pools": pl.Int64, "false_positive_rate": pl.Float64, "low": pl.Float64,
-        "high": pl.Float64, "coverage": pl.Float64, "precision": pl.Float64, "recall": pl.Float64,
-        "threshold": pl.Float64, "in_words": pl.String,
+        "high": pl.Float64, "coverage": pl.Float64, "recall": pl.Float64, "precision": pl.Float64,
+        "precision_low": pl.Float64, "precision_high": pl.Float64, "base_rate": pl.Float64, "threshold": pl.Float64,
+        "in_words": pl.String,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _paid(worth: "Worth | None") -> tuple[float | None, ...]:
+    if worth is None:
+        return (None,) * 4
+    return worth.precision.value, worth.precision.low, worth.precision.high, worth.base_rate

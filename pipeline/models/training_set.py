@@ -17,11 +17,11 @@ from pipeline.calendars import require_utc
 from pipeline.errors import InputError, UsageError
 from pipeline.models.as_of import as_of, fates
 from pipeline.models.content import content_id
-from pipeline.models.spec import FURTHER_HORIZONS_HOURS, TrainingSpec
+from pipeline.models.spec import FURTHER_HORIZONS_HOURS, RISING, TrainingSpec
 from pipeline.models.weights import average_uniqueness
 from pipeline.tables import LABELS, MARKET_LABELS, OUTCOMES, POOL_KEY, POOL_TIME_KEY
 
-LABEL = ("outcome", "return_end_pct", "label_known_at", "label_end")
+LABEL = ("outcome", "return_end_pct", "return_executable_pct", "label_known_at", "label_end")
 """What is told of a decision at one horizon."""
 FURTHER = {hours: {name: f"{name}_{hours}h" for name in LABEL} for hours in FURTHER_HORIZONS_HOURS}
 """The same at the further horizons, by other names: hours -> name -> column."""
@@ -106,6 +106,15 @@ class TrainingSet:
     def y(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Outcomes as positions in `OUTCOMES`."""
         return self.frame["outcome"].cast(pl.Enum(OUTCOMES)).to_physical().to_numpy().astype(np.int64)
+
+    @property
+    def paid(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether the price rose to PUMP or MOON and the label's position would have gained, fees and impact paid.
+
+        Where nobody knows what the position came to it has not: what cannot be shown is no success.
+        """
+        told = pl.col("outcome").is_in(RISING) & (pl.col("return_executable_pct") > 0).fill_null(value=False)
+        return self.frame.select(told).to_series().to_numpy()
 
     @property
     def weight(self) -> np.ndarray[Any, np.dtype[np.float64]]:

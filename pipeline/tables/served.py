@@ -57,8 +57,8 @@ PREDICTIONS = Table(
         text_column("inputs", "the model's features as it was fed them, a JSON object, null where one was missing;"
                     " null: let go for their age", nullable=True),
         *(real_column(f"p_{outcome}", f"probability of {outcome}", "1", 0, 1, nullable=False) for outcome in OUTCOMES),
-        real_column("signal_score", "the score that the model's signal is made from", "1"),
-        flag_column("is_signal", "the model signals; null: it abstains, or has no signal"),
+        real_column("signal_score", "the score that the high signal is made from, of that horizon too", "1"),
+        flag_column("is_signal", "the high signal, of the horizon it is judged by; null: it abstains, or has none"),
     ),
     key=_KEY,
 )  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cli.demo import show_report
 from pipeline.demo import signal_of
+from pipeline.models.training_records import paid_in_words
 from pipeline.tables import FIGURES
 
 FIGURE = {
@@ -16,13 +17,24 @@ FIGURE = {
 }  # fmt: skip
 ON_BLOCK = {
     "signal_threshold": 0.3967, "signal_false_positive_rate": 0.02, "signal_coverage": 22 / 447,
-    "signal_precision": 0.5, "signal_recall": 0.164,
+    "signal_precision": 0.5, "signal_recall": 0.164, "signal_base_rate": 0.12, "signal_gain": 0.38,
 }  # fmt: skip
+ENDS = {"signal_precision": (0.2, 0.8), "signal_gain": (0.05, 0.7)}
 
 
 def figures(values: dict[str, float], block: str = "last_block") -> pl.DataFrame:
     return pl.DataFrame(
-        [{**FIGURE, "block": block, "metric": m, "value": v} for m, v in values.items()], FIGURES.schema
+        [
+            {
+                **FIGURE,
+                "block": block,
+                "metric": m,
+                "value": v,
+                **dict(zip(("low", "high"), ENDS.get(m, ()), strict=False)),
+            }
+            for m, v in values.items()
+        ],
+        FIGURES.schema,
     )
 
 
@@ -67,13 +79,21 @@ def test_a_model_that_abstains_has_no_signal() -> None:
 def test_the_demo_ends_with_a_line_on_the_signal(capsys: pytest.CaptureFixture[str]) -> None:
     told = " ".join(shown(signal_of(figures(ON_BLOCK)), capsys).split())
     assert (
-        "High signal: 22 of the last block's 447 decisions, scores above 0.397; 50% of them became PUMP or MOON" in told
-    )
-    assert "within 24 h, by price; false-positive rate over pools 2.0%, its bound 3.0%" in told
+        "High signal: 22 of the last block's 447 decisions, scores above 0.397; 50.0% [20.0%, 80.0%] of the signals"
+        " paid, of all decisions 12.0%: better than calling by lot; false-positive rate over pools 2.0%, its bound 3.0%"
+    ) in told
 
 
-def test_a_signal_that_calls_nothing_has_no_share_that_rose(capsys: pytest.CaptureFixture[str]) -> None:
-    none = {k: v for k, v in ON_BLOCK.items() if k != "signal_precision"} | {"signal_coverage": 0.0}
+def test_a_signal_that_a_lot_might_equal_is_not_called_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENDS, "signal_gain", (0.0, 0.7))
+    assert paid_in_words(figures(ON_BLOCK)).endswith(": not shown to be better than calling by lot")
+    # A model of before has no such figure, and its precision counts what rose.
+    assert paid_in_words(figures({k: v for k, v in ON_BLOCK.items() if k != "signal_gain"})) is None
+
+
+def test_a_signal_that_calls_nothing_has_no_share_that_paid(capsys: pytest.CaptureFixture[str]) -> None:
+    unsaid = ("signal_precision", "signal_gain", "signal_base_rate")
+    none = {k: v for k, v in ON_BLOCK.items() if k not in unsaid} | {"signal_coverage": 0.0}
     assert "0 of the last block's 447 decisions, scores above 0.397; false" in " ".join(
         shown(signal_of(figures(none)), capsys).split()
     )

@@ -114,11 +114,12 @@ def _labels(births, seen, price, crash, vanish) -> pl.DataFrame:
         bounds = ((2.0, "MOON"), (1.3, "PUMP"), (1.05, "RISE"), (0.95, "STABLE"), (0.7, "DIP"), (-1.0, "DECLINE"))
         outcome = "RUG" if is_rug else next(name for bound, name in bounds if ratio > bound)
         known_at = births[i] + int(crash[i]) * STEP if is_rug else end
-        rows.append(("censored", None, None, None) if is_gone else ("labelled", outcome, 100 * (ratio - 1), known_at))
+        pct = 100 * (ratio - 1)
+        rows.append(("censored", *[None] * 4) if is_gone else ("labelled", outcome, pct, pct - 1, known_at))
     told = pl.DataFrame(
         rows,
         schema={"status": pl.String, "outcome": pl.String, "return_end_pct": pl.Float64,
-                "label_known_at": pl.Datetime("us", "UTC")},
+                "return_executable_pct": pl.Float64, "label_known_at": pl.Datetime("us", "UTC")},
         orient="row",
     )  # fmt: skip
     return _rows(births, seen).drop("known_at").hstack(told).with_columns(horizon_hours=pl.lit(24, pl.Int32))

@@ -52,6 +52,8 @@ def tables(n_pools: int, *, seed: int = 0, is_noise: bool = False) -> dict[str, 
             "status": ["labelled"] * len(pool),
             "outcome": [OUTCOMES[k] for k in outcome],
             "return_end_pct": 10.0 * (3 - outcome) + rng.random(len(pool)),
+            # Two pools in three of those that rise can be sold.
+            "return_executable_pct": np.where(pool % 3 == 0, -100.0, 10.0 * (3 - outcome)),
             "label_known_at": [t + timedelta(hours=24) for t in decided],
         },
         schema_overrides={"horizon_hours": pl.Int32},

@@ -34,11 +34,13 @@ def made_of(rows: list[tuple[int, int, int, str, int]]) -> tuple[pl.LazyFrame, p
     labels = [
         h | {"horizon_hours": 24, "status": status, "outcome": "MOON" if status == "labelled" else None,
              "return_end_pct": 200.0 if status == "labelled" else None,
+             "return_executable_pct": 180.0 if status == "labelled" else None,
              "label_known_at": h["event_time"] + hours(later) if status == "labelled" else None}
         for h, (_, status, later) in zip(head, unique.values(), strict=True) if status != "none"
     ]  # fmt: skip
     schema = {"source": pl.String, "network": pl.String, "pool": pl.String, "event_time": pl.Datetime("us", "UTC"),
               "horizon_hours": pl.Int32, "status": pl.String, "outcome": pl.String, "return_end_pct": pl.Float64,
+              "return_executable_pct": pl.Float64,
               "label_known_at": pl.Datetime("us", "UTC")}  # fmt: skip
     return pl.LazyFrame(features), pl.LazyFrame(labels, schema=schema)
 
@@ -106,6 +108,7 @@ def test_the_return_of_a_rug_that_is_known_waits_for_the_whole_path(path: int | 
     joined = as_of(features, known, known_by=at(by), horizon_hours=24).collect()
     assert joined["outcome"].to_list() == ["MOON"]
     assert joined["return_end_pct"].to_list() == [told and 100 * told]
+    assert joined["return_executable_pct"].to_list() == [told and 90 * told]
     assert unlike(joined, known, 24, at(by)).is_empty()
 
 
@@ -121,6 +124,8 @@ def test_a_label_that_is_not_on_record_to_the_last_bit_is_told():
     assert unlike(rows, made["labels"], 24, late).is_empty()
     nudged = rows.with_columns(pl.col("return_end_pct") + 1e-12)
     assert unlike(nudged, made["labels"], 24, late).height == rows.height
+    paid = rows.with_columns(pl.col("return_executable_pct") + 1)
+    assert unlike(paid, made["labels"], 24, late).height == rows.height
     assert unlike(rows, made["labels"], 6, late).height == rows.height
     unknown = rows.with_columns(return_end_pct=pl.lit(None, pl.Float64))
     assert unlike(unknown, unknown.lazy(), 24, late).is_empty()

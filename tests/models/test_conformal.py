@@ -1,25 +1,21 @@
 import numpy as np
 import pytest
 
-from pipeline.models.conformal import certify, later_pools
-from pipeline.tables import OUTCOMES
-
-PUMP, STABLE = OUTCOMES.index("PUMP"), OUTCOMES.index("STABLE")
+from pipeline.models.conformal import certify, later_pools, worth
 
 
 def market(n_pools: int, rng: np.random.Generator, *, skill: float = 1.0):
-    """Pools of one to five decisions, scores and outcomes alike within a pool."""
+    """Pools of one to five decisions, scores and whether they paid alike within a pool."""
     rows = rng.integers(1, 6, n_pools)
     pool = np.repeat(np.arange(n_pools), rows)
-    rises = rng.random(n_pools) < 0.2
-    level = rng.normal(size=n_pools) + skill * rises
+    pays = rng.random(n_pools) < 0.2
+    level = rng.normal(size=n_pools) + skill * pays
     score = np.repeat(level, rows) + 0.3 * rng.normal(size=len(pool))
-    y = np.where(np.repeat(rises, rows), PUMP, STABLE)
-    return score, y, pool
+    return score, np.repeat(pays, rows), pool
 
 
-def rate(threshold: float, score, y, pool) -> float:
-    negative = y == STABLE
+def rate(threshold: float, score, paid, pool) -> float:
+    negative = ~paid
     said = (score[negative] > threshold).astype(float)
     _, at = np.unique(pool[negative], return_inverse=True)
     return float((np.bincount(at, said) / np.bincount(at)).mean())
@@ -49,53 +45,85 @@ def test_the_rule_that_rows_are_units_would_break_the_promise():
         pool = np.repeat(np.arange(100), rows)
         score = np.repeat(rng.normal(size=100), rows)
         score[: 10 * 60] -= 5
-        y = np.full(len(pool), STABLE)
-        alone = certify(score, y, np.arange(len(pool)), 0.03).threshold
-        by_rows.append(rate(alone, score, y, pool))
-        own = certify(score, y, pool, 0.03)
+        none = np.zeros(len(pool), bool)
+        alone = certify(score, none, np.arange(len(pool)), 0.03).threshold
+        by_rows.append(rate(alone, score, none, pool))
+        own = certify(score, none, pool, 0.03)
         assert own.rate <= 0.03
     assert np.mean(by_rows) > 0.1
 
 
 def test_where_no_threshold_can_be_certified_it_abstains_and_says_so():
     rng = np.random.default_rng(1)
-    score, y, pool = market(300, rng)
-    few = np.isin(pool, np.unique(pool[y == STABLE])[:32])
-    found = certify(score[few], y[few], pool[few], 0.03)
+    score, paid, pool = market(300, rng)
+    few = np.isin(pool, np.unique(pool[~paid])[:32])
+    found = certify(score[few], paid[few], pool[few], 0.03)
     assert found.threshold is None
     assert found.n_pools == 32
     assert "abstains: 32 pools" in found.words
-    one_more = np.isin(pool, np.unique(pool[y == STABLE])[:33])
-    assert certify(score[one_more], y[one_more], pool[one_more], 0.03).threshold is not None
-    assert certify(score[:0], y[:0], pool[:0], 0.03).threshold is None
+    one_more = np.isin(pool, np.unique(pool[~paid])[:33])
+    assert certify(score[one_more], paid[one_more], pool[one_more], 0.03).threshold is not None
+    assert certify(score[:0], paid[:0], pool[:0], 0.03).threshold is None
 
 
 def test_the_threshold_is_the_lowest_that_is_allowed():
     score = np.arange(100) / 100
-    y, pool = np.full(100, STABLE), np.arange(100)
-    found = certify(score, y, pool, 0.03)
+    found = certify(score, np.zeros(100, bool), np.arange(100), 0.03)
     # (n * rate + 1) / (n + 1) <= 0.03 with n = 100 allows two pools: those of 0.98 and 0.99.
     assert found.threshold == pytest.approx(0.97)
     assert found.rate == pytest.approx(0.02)
     assert found.coverage == pytest.approx(0.02)
-    assert (found.precision, found.recall) == (0.0, None)
+    assert found.recall is None
 
 
-def test_coverage_precision_and_recall_are_those_of_the_rule():
-    score, y, pool = market(500, np.random.default_rng(3), skill=2.0)
-    found = certify(score, y, pool, 0.03)
-    said, rose = score > found.threshold, y == PUMP
+def test_coverage_and_recall_are_those_of_the_rule():
+    score, paid, pool = market(500, np.random.default_rng(3), skill=2.0)
+    found = certify(score, paid, pool, 0.03)
+    said = score > found.threshold
     assert found.coverage == pytest.approx(said.mean())
-    assert found.precision == pytest.approx(rose[said].mean())
-    assert found.recall == pytest.approx(said[rose].mean())
-    assert found.rate == pytest.approx(rate(found.threshold, score, y, pool))
+    assert found.recall == pytest.approx(said[paid].mean())
+    assert found.rate == pytest.approx(rate(found.threshold, score, paid, pool))
 
 
 def test_later_pools_are_judged_by_a_threshold_of_the_earlier_ones_alone():
-    score, y, pool = market(400, np.random.default_rng(4))
-    found = later_pools(score, y, pool, pool, 0.03, seed=1)
+    score, paid, pool = market(400, np.random.default_rng(4))
+    found = later_pools(score, paid, pool, pool, 0.03, seed=1)
     early = pool < 200
-    threshold = certify(score[early], y[early], pool[early], 0.03).threshold
-    assert found.rate == pytest.approx(rate(threshold, score[~early], y[~early], pool[~early]))
+    threshold = certify(score[early], paid[early], pool[early], 0.03).threshold
+    assert found.rate == pytest.approx(rate(threshold, score[~early], paid[~early], pool[~early]))
     assert found.low <= found.rate <= found.high
-    assert later_pools(score[:20], y[:20], pool[:20], pool[:20], 0.03, seed=1) is None
+    assert later_pools(score[:20], paid[:20], pool[:20], pool[:20], 0.03, seed=1) is None
+
+
+def test_what_signals_are_worth_is_told_beside_a_lot():
+    score, paid, pool = market(500, np.random.default_rng(3), skill=2.0)
+    said = score > np.quantile(score, 0.9)
+    found = worth(said, paid, pool, seed=1)
+    assert found.precision.value == pytest.approx(paid[said].mean())
+    assert found.base_rate == pytest.approx(paid.mean())
+    assert found.gain.value == pytest.approx(paid[said].mean() - paid.mean())
+    assert found.precision.low < found.precision.value < found.precision.high
+    assert found.is_shown
+    assert (found.precision.n_rows, found.precision.n_pools) == (said.sum(), len(np.unique(pool[said])))
+    assert worth(np.zeros(len(pool), bool), paid, pool, seed=1) is None
+
+
+def test_a_signal_drawn_by_lot_is_seldom_said_to_be_better():
+    """A pool that pays has up to five decisions that all pay: were rows the units, one in six lots would look good."""
+    rng = np.random.default_rng(5)
+    better = by_rows = 0
+    for seed in range(200):
+        _, paid, pool = market(200, rng)
+        said = np.isin(pool, rng.choice(200, 40, replace=False))
+        better += worth(said, paid, pool, seed).is_shown
+        by_rows += worth(said, paid, np.arange(len(pool)), seed).is_shown
+    assert better <= 0.06 * 200
+    assert by_rows > better
+
+
+def test_an_interval_is_left_out_where_resamples_mostly_hold_no_signal():
+    paid, said = np.zeros(40, bool), np.zeros(40, bool)
+    said[0] = True
+    found = worth(said, paid, np.arange(40), seed=1)
+    assert (found.precision.value, found.precision.low, found.gain.low) == (0.0, None, None)
+    assert not found.is_shown

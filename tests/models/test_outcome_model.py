@@ -9,7 +9,6 @@ from model_rows import NAMES, SPEC, training_set
 from pipeline.errors import InputError
 from pipeline.models.calibration import Calibrator
 from pipeline.models.combination import equal
-from pipeline.models.conformal import is_rising
 from pipeline.models.fits import Setting
 from pipeline.models.head import Head
 from pipeline.models.heads import lay_out, present
@@ -86,7 +85,6 @@ def test_pump_counts_moons_and_the_signal_is_less_where_a_rug_is_likely():
     assert p_pump(p).tolist() == [0.5, 0.5]
     assert p_rug(p).tolist() == [0.0, 0.5]
     assert signal_score(p).tolist() == [0.5, 0.25]
-    assert is_rising(np.arange(7)).sum() == 2
 
 
 def test_the_signal_is_above_the_threshold_and_none_where_the_model_abstains():

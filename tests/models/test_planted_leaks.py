@@ -308,6 +308,7 @@ def test_a_rug_that_claims_to_be_known_before_it_happened_is_heard(sound: Market
     ("change", "words"),
     [
         ({"return_end_pct": pl.col("return_end_pct") * 1.01}, "whose return is another"),
+        ({"return_executable_pct": pl.col("return_executable_pct").abs()}, "whose return is another"),
         ({"outcome": pl.col("outcome").replace({"DIP": "STABLE"})}, "whose outcome is another"),
         (
             {"label_known_at": pl.col("label_known_at") - pl.duration(minutes=5 * (pl.col("outcome") == "RUG"))},

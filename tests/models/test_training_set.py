@@ -121,6 +121,17 @@ def test_the_snapshot_of_an_age_is_chosen_before_labels_are_looked_at():
         frozen(made | twice)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "came_to", "is_right"),
+    [("PUMP", 1.0, True), ("MOON", 1.0, True), ("PUMP", 0.0, False), ("MOON", -100.0, False), ("PUMP", None, False),
+     ("RISE", 1.0, False), ("RUG", 1.0, False)],
+)  # fmt: skip
+def test_a_rise_paid_where_the_position_is_known_to_have_gained(outcome: str, came_to: float | None, is_right: bool):
+    made = tables(4)
+    told = {"outcome": pl.lit(outcome), "return_executable_pct": pl.lit(came_to, pl.Float64)}
+    assert set(frozen(made | {"labels": made["labels"].with_columns(**told)}).paid) == {is_right}
+
+
 def test_sources_are_not_mixed_and_simulations_need_permission():
     made = tables(10)
     other = made["labels"].with_columns(source=pl.lit("geckoterminal"))
@@ -142,6 +153,7 @@ def test_sources_are_not_mixed_and_simulations_need_permission():
     "name",
     [
         "return_end_pct",
+        "return_executable_pct",
         "label_known_at",
         "outcome",
         "event_time",
@@ -223,7 +235,7 @@ def test_a_further_label_that_is_not_known_yet_is_null():
     assert found["outcome_6h"].null_count() == 0
 
 
-@pytest.mark.parametrize("name", ["outcome_1h", "label_end_6h", "return_end_pct_1h"])
+@pytest.mark.parametrize("name", ["outcome_1h", "label_end_6h", "return_end_pct_1h", "return_executable_pct_6h"])
 def test_a_label_of_a_further_horizon_cannot_be_a_feature(name: str):
     with pytest.raises(UsageError, match="cannot be a feature"):
         freeze(**tables(10), source=SOURCE, known_by=BIRTH, feature_set="x", feature_names=[name], spec=SPEC)
