@@ -31,7 +31,7 @@ from pipeline.promotion.moves import Move, Moves, why_not
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.spec import OUTCOME, RETURN, PromotionSpec
 from pipeline.promotion.standing import Standing
-from pipeline.promotion.succession import Incumbent, Judged, judge, why_tried
+from pipeline.promotion.succession import UNKNOWN_SOURCE, Incumbent, Judged, judge, why_tried
 from pipeline.promotion.trial_spec import TRIAL
 from pipeline.promotion.versions import RegisteredVersion, asked_otherwise, why_mute
 from pipeline.tables import (
@@ -143,7 +143,7 @@ def decided(
         lake.append(COMPARISONS, judged.comparisons)
         held = promotion_held(lake, challenger.source, clock.now())
         refused, is_settled = _stepped(moves, challenger, judged, stands, clock, spec, held)
-    in_charge = Looks(lake, moves, spec, TRIAL).begin(clock.now()).champion
+    in_charge = Looks(lake, moves, spec, TRIAL, LABELS_SPEC.outcome_rule).begin(clock.now()).champion
     return dg.MaterializeResult(
         metadata={
             "champion_version": in_charge.version if in_charge else "none",
@@ -168,7 +168,7 @@ def _source_of(lake: Lake, registry: Registry, deployed: Deployed, sets: Table) 
     ids = {entry.version: entry.training_set_id for entry in registry.versions(deployed.model_name)}
     (key,) = sets.key
     learned = lake.scan(sets).filter(pl.col(key) == ids.get(deployed.version)).collect()
-    return str(learned["source"].item()) if learned.height else "unknown"
+    return str(learned["source"].item()) if learned.height else UNKNOWN_SOURCE
 
 
 def _stepped(

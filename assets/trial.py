@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.labels import SPEC as LABELS_SPEC
 from assets.metadata import table_value
 from assets.pictures import picture
 from assets.quality import promotion_held
@@ -46,7 +47,8 @@ def trial(
     model_cache: dg.ResourceParam[Path],
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster takes the bare class alone
     """The challenger on trial: bets on its outcomes against the champion's, until they prove it better or end it."""
-    looks, now = Looks(lake, Moves(lake, registry), OUTCOME, TRIAL), clock.now()
+    looks = Looks(lake, Moves(lake, registry), OUTCOME, TRIAL, LABELS_SPEC.outcome_rule)
+    now = clock.now()
     try:
         return _looked_at(looks, lake, registry, model_cache, now)
     except RegistryAwayError as error:
@@ -107,7 +109,7 @@ def reign(
 ) -> dg.MaterializeResult[Any]:
     """The champion against the one before it: a guard that is broken, or harm that is proven, throws it out."""
     moves, now = _reachable(lake, registry), clock.now()
-    looks, stands = Looks(lake, moves, OUTCOME, TRIAL), moves.standing(NAME)
+    looks, stands = Looks(lake, moves, OUTCOME, TRIAL, LABELS_SPEC.outcome_rule), moves.standing(NAME)
     champion, former = stands.champion, stands.former
     if champion is None:
         return dg.MaterializeResult(metadata={"decision": "wait", "reason": "nobody is in charge"})

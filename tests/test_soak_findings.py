@@ -60,7 +60,7 @@ def test_a_soak_in_which_everything_went_well_is_sound_and_told() -> None:
 
 def test_a_grid_point_that_nobody_served_is_forgiven_beside_a_disturbance_only() -> None:
     assert soaked(**missed(55, 75)).faults() == []
-    assert soaked(**missed(85)).faults() == ["1 of 48 grid points were served by nobody"]
+    assert soaked(**missed(85)).faults() == ["1 of 48 grid points was served by nobody"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_grid_point_that_nobody_served_is_forgiven_beside_a_disturbance_only()
         ({"counts": {"features": 0}}, "there are no features of the soak's own time"),
         (
             {"answers": {"n_kept_twice": 0, "n_lost": 1, "lost": [(BEGAN + 100 * MINUTE).isoformat()]}},
-            "1 answers are lost",
+            "1 answer is lost",
         ),
     ],
 )
@@ -113,8 +113,10 @@ def test_a_soak_in_sittings_goes_on_where_it_was_left_and_adds_up(tmp_path: Path
     assert found[2].left_at() > last_look, "nobody knows how long it went on"
     page = page_of(found)
     assert "2 sittings, 8.0 hours of the market" in page
-    assert "Of 96 grid points a cycle served 94; 1 were missed beside a disturbance, 1 otherwise" in page
-    assert "1 more were cut off" in page
+    assert "Of 96 grid points a cycle served 94; 1 was missed beside a disturbance, 1 otherwise" in page
+    assert "1 more was cut off before it could be judged" in page
+    assert "1 sitting, 4.0 hours of the market, 1 disturbance. Of 48 grid points" in page_of(found[:1])
+    assert "2 were missed beside a disturbance" in page_of([soaked(**missed(55, 60))])
     assert next_place(tmp_path).name == "sitting-5"
 
 

@@ -26,6 +26,15 @@ them at its ticks, as Dagster's scheduler knows the machine's time alone.
 """
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number and what it counts, which where there are several of it ends in `s` unless `many` says otherwise.
+
+    >>> counted(1, "sitting"), counted(1_200, "sitting"), counted(2, "was missed", "were missed")
+    ('1 sitting', '1,200 sittings', '2 were missed')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that was done, at a time of the market."""
@@ -158,15 +167,22 @@ class Soaked:
         n = judged["cycles"]["n_grid_points"]
         told = []
         if n and 1 - len(late) / n < ON_TIME:
-            told.append(f"{len(late)} of {n} grid points were served by nobody")
+            told.append(
+                f"{len(late)} of {counted(n, 'grid point')} {'was' if len(late) == 1 else 'were'} served by nobody"
+            )
         told += [f"run {run['runId'][:8]} of {run['jobName']} is {run['status']}" for run in self.under_way]
         told += [f"a slot of the pool {pool!r} is held" for pool in self.held]
         told += [f"behind: {judged['behind']}"] if judged["behind"] else []
         told += judged["tables"] + judged["predictions"]["faults"]
         told += [] if judged["audit"]["is_sound"] else ["the audit of promotion is not sound"]
-        told += [f"{judged['n_in_journal']} answers lie in the journal"] if judged["n_in_journal"] else []
-        told += [f"{judged['answers']['n_lost']} answers are lost"] if self.lost_without_cause() else []
-        told += [f"{n} answers were kept twice" for n in [judged["answers"]["n_kept_twice"]] if n]
+        kept = judged["answers"]
+        told += [
+            counted(n, "answer lies in the journal", "answers lie in the journal")
+            for n in [judged["n_in_journal"]]
+            if n
+        ]
+        told += [counted(kept["n_lost"], "answer is lost", "answers are lost")] if self.lost_without_cause() else []
+        told += [counted(n, "answer was kept twice", "answers were kept twice") for n in [kept["n_kept_twice"]] if n]
         told += [f"there are no {name} of the soak's own time" for name, n in judged["counts"].items() if not n]
         told += [f"processes are left: {self.left!r}"] if self.left else []
         told += [f"`up` stopped with exit status {self.exit_status}"] if self.exit_status else []

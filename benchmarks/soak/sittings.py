@@ -6,7 +6,7 @@ Belongs here: finding them and adding them up. Stays out: what one sitting found
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.soak.findings import HEAD, Soaked, body_of
+from benchmarks.soak.findings import HEAD, Soaked, body_of, counted
 
 
 def sittings(folder: Path) -> list[Soaked]:
@@ -46,14 +46,16 @@ def page_of(told: list[Soaked]) -> str:
     n_hit, n_late = (sum(len(slots[place]) for slots in missed) for place in (0, 1))
     lines = [
         HEAD,
-        f"{len(whole)} sittings, {hours:.1f} hours of the market, {sum(len(one.troubles()) for one in whole)} "
-        f"disturbances. Of {n:,} grid points a cycle served {n - n_hit - n_late:,}; {n_hit} were missed beside a "
-        f"disturbance, {n_late} otherwise. Of {sum(len(one.runs) for one in whole):,} runs "
+        f"{counted(len(whole), 'sitting')}, {hours:.1f} hours of the market, "
+        f"{counted(sum(len(one.troubles()) for one in whole), 'disturbance')}. Of {counted(n, 'grid point')} a cycle "
+        f"served {n - n_hit - n_late:,}; {counted(n_hit, 'was', 'were')} missed beside a disturbance, {n_late} "
+        f"otherwise. Of {counted(sum(len(one.runs) for one in whole), 'run')} "
         f"{sum(sum(one.failures().values()) for one in whole)} failed.",
         "",
     ]
     if len(told) > len(whole):
-        lines += [f"{len(told) - len(whole)} more were cut off before they could be judged.", ""]
+        n_cut = counted(len(told) - len(whole), "more was cut off before it", "more were cut off before they")
+        lines += [f"{n_cut} could be judged.", ""]
     for one in whole:
         lines += [f"## {one.folder.name}", "", f"![Memory, cycles and disturbances]({one.folder.name}/soak.png)", ""]
         lines += [body_of(one)]

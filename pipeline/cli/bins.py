@@ -146,12 +146,11 @@ def _from_lake(
 
 
 def _span(first: str | None, last: str | None) -> "Span | None":
-    from pipeline.calendars import Span
+    from pipeline.calendars import END_OF_TIME, EPOCH, Span
 
     if first is None and last is None:
         return None
-    start = _moment(first, "--start-date") if first else datetime(1970, 1, 1, tzinfo=UTC)
-    end = datetime(2200, 1, 1, tzinfo=UTC)
+    start, end = _moment(first, "--start-date") if first else EPOCH, END_OF_TIME
     # A day is meant whole; of a moment, the bar that starts there.
     if last:
         end = _moment(last, "--end-date", timedelta(days=1) if is_day(last) else timedelta(microseconds=1))

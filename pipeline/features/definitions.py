@@ -14,7 +14,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.features.engine_list import ENGINES
@@ -80,11 +82,12 @@ def _definition(one: Feature, spec: FeaturesSpec, modules: Mapping[str, _Module]
     }
 
 
-def _modules() -> dict[str, _Module]:
-    """The engines over history and what they share, by name; the online half must give the same."""
+@cache
+def _modules() -> Mapping[str, _Module]:
+    """The engines over history and what they share, by name; the online half must give the same. Read once."""
     here = Path(__file__).parent
     files = [file for file in (here / "engines").glob("*.py") if not file.stem.startswith(("online", "__"))]
-    return {file.stem: _module(wordless(file)) for file in [*files, here / "engine.py"]}
+    return MappingProxyType({file.stem: _module(wordless(file)) for file in [*files, here / "engine.py"]})
 
 
 def _module(tree: ast.Module) -> _Module:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, get_args
@@ -126,13 +127,17 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _engines_code() -> dict[str, str]:
-    """The code by which inputs are computed over history; the online half must give the same, and names no model."""
+@cache
+def _engines_code() -> Mapping[str, str]:
+    """The code by which inputs are computed over history; the online half must give the same, and names no model.
+
+    Read once: a process runs the code that it imported, whatever is written to the files afterwards.
+    """
     here = Path(__file__).parent
     engines = [file for file in (here / "engines").glob("*.py") if not file.stem.startswith(("online", "__"))]
     beside = [here / f"{name}.py" for name in ("algebra", "engine", "engine_list", "feature", "inputs", "spec")]
     files = sorted([*engines, *beside])
-    return {file.stem: ast.dump(wordless(file)) for file in files}
+    return MappingProxyType({file.stem: ast.dump(wordless(file)) for file in files})
 
 
 def stated(one: Feature, spec: FeaturesSpec) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def feature_set_hash(spec: FeaturesSpec | None = None, features: Iterable[Featur
     whole = {
         "features": [stated(one, spec) for one in chosen],
         "spec": asdict(spec),
-        "engines": _engines_code(),
+        "engines": dict(_engines_code()),
         "input_ranges": ranges,
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

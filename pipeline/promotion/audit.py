@@ -7,14 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from pipeline.errors import PoolcastError, RegistryError
 from pipeline.lake import Lake
 from pipeline.promotion.chain import verify
-from pipeline.promotion.ledger import FIGURES, named_comparisons
+from pipeline.promotion.ledger import BY_HOURS, FIGURES, named_comparisons
 from pipeline.promotion.reconciliation import Differences, differences
 from pipeline.promotion.registry import Registry
 from pipeline.promotion.rules import why_refused
@@ -22,6 +22,8 @@ from pipeline.promotion.standing import ALIASES, Standing, after, standing
 from pipeline.tables import COMPARISONS, DEPLOYMENTS
 
 type State = Literal["sound", "broken", "unchecked"]
+_SHOWN: Final = 200
+"""Characters of evidence that a finding shows."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,32 @@ def _evidence(ledger: pl.DataFrame, comparisons: pl.DataFrame) -> Finding:
     """Whether every comparison that a row names is on record, once, with the figures that the row tells."""
     known = {row["comparison_id"]: row for row in comparisons.iter_rows(named=True)}
     counted = Counter(comparisons["comparison_id"])
-    wrong, n_named = [f"{n} rows of `comparisons` call themselves {name!r}" for name, n in counted.items() if n > 1], 0
-    for row in ledger.iter_rows(named=True):
-        for named in named_comparisons(row["evidence"]):
-            n_named += 1
-            wrong += [f"row {row['sequence']}: {text}" for text in _contradictions(named, known)]
-    return _finding("evidence", "", wrong, f"{n_named} comparisons named, all on record with the figures told")
+    wrong = [f"{n} rows of `comparisons` call themselves {name!r}" for name, n in counted.items() if n > 1]
+    named_by = [(row, named) for row in ledger.iter_rows(named=True) for named in named_comparisons(row["evidence"])]
+    for row, named in named_by:
+        wrong += [f"row {row['sequence']}: {text}" for text in _contradictions(named, known)]
+    tried = [
+        (row, named) for row, named in named_by if row["action"] == "promote" and named.get("procedure") == "trial"
+    ]
+    by_hours = [(row, named) for row, named in tried if BY_HOURS in named]
+    wrong += [
+        f"row {row['sequence']} promotes on a trial that by hours proves nothing: {str(named[BY_HOURS])[:_SHOWN]}"
+        for row, named in by_hours
+        if not _is_proven(named)
+    ]
+    told = f"{len(named_by)} comparisons named, all on record with the figures told"
+    if tried:  # rows of older versions tell it by pools alone
+        told += f"; the proof by hours is told of {len(by_hours)} of {len(tried)} promotions by trial"
+    return _finding("evidence", "", wrong, told)
+
+
+def _is_proven(named: dict[str, Any]) -> bool:
+    """Whether the wealth by hours that a row tells reached the bound that was asked for by pools."""
+    told = named[BY_HOURS]
+    wealth, bound = (told.get(name) if isinstance(told, dict) else None for name in ("wealth", "wealth_needed"))
+    if not (isinstance(wealth, int | float) and isinstance(bound, int | float)):
+        return False
+    return wealth >= bound and _is_same(bound, named.get("wealth_needed"))
 
 
 def _contradictions(named: dict[str, Any], known: dict[str, dict[str, Any]]) -> Iterator[str]:

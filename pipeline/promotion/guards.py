@@ -56,7 +56,7 @@ def breaches(
     lost, lost_before = (_unanswered(own, other.filter(when), failed.filter(when)) for when in (window, health))
     found = [
         _answers(lost, lost_before, spec),
-        _latency(recent, spec),
+        _latency(recent, before, spec),
         *(_class_rate(*rows, spec) for rows in _by_horizon(recent, before)),
     ]
     return [breach for breach in found if breach is not None]
@@ -98,14 +98,26 @@ def _answers(now: pl.Series, before: pl.Series, spec: GuardSpec) -> Breach | Non
     return Breach("answers", f"{told}; in health {in_health:.0%}")
 
 
-def _latency(rows: pl.DataFrame, spec: GuardSpec) -> Breach | None:
+def _latency(rows: pl.DataFrame, before: pl.DataFrame, spec: GuardSpec) -> Breach | None:
+    """That it was always so many times slower was known when it took charge, and is no fault."""
+    now, then = (_latencies(frame, spec) for frame in (rows, before))
+    if now is None:
+        return None
+    own, other = now
+    in_health = max(1.0, then[0] / then[1]) if then is not None and then[1] > 0 else 1.0
+    if own <= max(spec.min_latency_ms, spec.latency_ratio * in_health * other):
+        return None
+    told = f"it takes {own:.1f} ms a row by the median, the champion before it {other:.1f} ms"
+    return Breach("latency", told if then is None else f"{told}; in health {then[0]:.1f} and {then[1]:.1f} ms")
+
+
+def _latencies(rows: pl.DataFrame, spec: GuardSpec) -> tuple[float, float] | None:
+    """Both sides' medians on the same rows; None where too few pools were timed."""
     timed = rows.drop_nulls(["latency_ms", "latency_ms_other"])
     if timed.select(_POOL).n_unique() < spec.min_pools:
         return None
     own, other = (float(np.median(timed[name].to_numpy())) for name in ("latency_ms", "latency_ms_other"))
-    if own <= max(spec.min_latency_ms, spec.latency_ratio * other):
-        return None
-    return Breach("latency", f"it takes {own:.1f} ms a row by the median, the champion before it {other:.1f} ms")
+    return own, other
 
 
 def _class_rate(rows: pl.DataFrame, before: pl.DataFrame, spec: GuardSpec) -> Breach | None:

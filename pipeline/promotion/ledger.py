@@ -6,8 +6,9 @@ Belongs here: making the next row, and reading who stands where. Pure, over fram
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -18,6 +19,7 @@ from pipeline.promotion.chain import GENESIS, row_hash, verify
 from pipeline.promotion.rules import why_refused
 from pipeline.promotion.spec import Approval
 from pipeline.promotion.standing import ALIAS_OF, Action, Alias, Deployed, standing
+from pipeline.promotion.versions import LABEL_RULE
 from pipeline.tables import DEPLOYMENTS
 from pipeline.text import seen
 
@@ -32,6 +34,8 @@ FIGURES: Final = (
     "wealth", "wealth_needed", "alpha", "is_passed",
 )  # fmt: skip
 """What a row tells of each comparison that it names. Older rows tell of the opponent, the pools and the gain alone."""
+BY_HOURS: Final = "by_hours"
+"""Beside these figures, of a trial and of harm: what was proven by hours. Older rows do not tell it."""
 MAX_REASON: Final = 1_000
 MAX_ACTOR: Final = 200
 MAX_QUOTED: Final = 300
@@ -125,17 +129,29 @@ def current_champion(ledger: pl.DataFrame, model_name: str) -> Deployed | None:
     return current(ledger, model_name, "champion")
 
 
-def evidence_of(comparisons: pl.DataFrame) -> str:
+def evidence_of(comparisons: pl.DataFrame, by_hours: Mapping[str, object] | None = None) -> str:
     """The rows of `tables.COMPARISONS` that justify a move, as the JSON that `next_deployment` takes.
 
     Ids alone would leave the ledger mute once the comparisons are gone, so the figures stand beside them.
+
+    Args:
+        comparisons: the rows; their unit is the pool.
+        by_hours: what the same bets proved with the hour as the unit, told here alone (`BY_HOURS`); None: no hour was
+            over, or nothing was bet.
     """
-    return json.dumps(_figures(comparisons), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    told = [{**row, BY_HOURS: dict(by_hours)} if by_hours else row for row in _figures(comparisons)]
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def trial_evidence(passed: str, *, alpha: float, k: int) -> str:
-    """What lets a challenger into its trial: what it passed (`evidence_of`), its alpha, its number in the year."""
+def trial_evidence(
+    passed: str, *, alpha: float, k: int, label_rule: Mapping[str, float | None] = MappingProxyType({})
+) -> str:
+    """What lets a challenger into its trial: what it passed (`evidence_of`), its alpha, its number in the year.
+
+    `label_rule`: by which thresholds labels are made as it begins; empty: nothing is said of them.
+    """
     told = {"alpha": alpha, "k": k, "comparisons": json.loads(passed)}
+    told |= {LABEL_RULE: dict(label_rule)} if label_rule else {}
     return json.dumps(told, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

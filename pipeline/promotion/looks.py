@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from pipeline.errors import RegistryError
 from pipeline.lake import Lake
 from pipeline.promotion.alpha import alpha_of
 from pipeline.promotion.guards import Breach
-from pipeline.promotion.ledger import evidence_of, trial_evidence
+from pipeline.promotion.ledger import evidence_of, quoted, trial_evidence
 from pipeline.promotion.moves import Move, Moves, why_not
 from pipeline.promotion.sequential import LOSSES, SequentialVerdict, harm_verdict, sequential_verdict
 from pipeline.promotion.sequential_rows import sequential_row
@@ -29,6 +29,7 @@ from pipeline.promotion.spec import PromotionSpec
 from pipeline.promotion.standing import Action, Deployed, Standing
 from pipeline.promotion.trial import PRIOR, Decision, Proofs, Shadowed, decide_trial, decide_watch
 from pipeline.promotion.trial_spec import TrialSpec
+from pipeline.promotion.versions import LABEL_RULE, otherwise
 from pipeline.tables import COMPARISONS
 
 ACTOR: Final = "gate"
@@ -59,13 +60,36 @@ def cohorts(pairs: pl.DataFrame, until: datetime) -> pl.DataFrame:
     What happens to the market happens to all pools of an hour, so an hour of twenty pools may be one accident told
     twenty times. Bets on hours stay fair however alike the pools of an hour are.
 
+    A bet on an hour would be changed by pools that enter later, so an hour counts once it is over and a pool of a
+    later one has entered: until then a pool that is pending may hold back others of it.
+
     Args:
-        until: an hour that is not over by then is left out: a bet on it would be changed by its later pools.
+        pairs: see `sequential`, in any order.
+        until: now, UTC.
     """
     hour = pl.col("matured_at").dt.truncate("1h")
     pools = pairs.group_by("pool").agg(pl.col("matured_at").max(), pl.col(LOSSES).mean()).sort("pool")
-    hours = pools.filter(hour + HOUR <= until).group_by(hour).agg(pl.col(LOSSES).mean())
+    is_whole = (hour + HOUR <= until) & (hour < hour.max())
+    hours = pools.filter(is_whole).group_by(hour).agg(pl.col(LOSSES).mean())
     return hours.with_columns(pl.col("matured_at").dt.to_string("iso:strict").alias("pool")).sort("matured_at")
+
+
+def plain_gain(pairs: pl.DataFrame) -> float:
+    """By how much the challenger's mean loss is lower: a mean over pools, none of which is clipped."""
+    pools = pairs.group_by("pool").agg(pl.col(LOSSES).cast(pl.Float64).mean()).sort("pool")
+    champion, challenger = (pools[name].to_numpy().mean() for name in LOSSES)
+    return float(champion - challenger)
+
+
+def _by_hours(proofs: Proofs | None) -> dict[str, object] | None:
+    """What was proven by hours, for the evidence of a move."""
+    if proofs is None or proofs.hours is None:
+        return None
+    hours = proofs.hours
+    return {
+        "n_hours": hours.n_pools, "wealth": hours.wealth, "wealth_needed": hours.bound,
+        "is_passed": hours.decision == "promote",
+    }  # fmt: skip
 
 
 class Looks:
@@ -76,13 +100,22 @@ class Looks:
         moves: the ledger and the registry that follows it.
         rule: of the model.
         spec: of trials and reigns.
+        label_rule: by which thresholds labels are made now: a trial is of one question. Empty: nobody says.
     """
 
-    def __init__(self, lake: Lake, moves: Moves, rule: PromotionSpec, spec: TrialSpec) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        moves: Moves,
+        rule: PromotionSpec,
+        spec: TrialSpec,
+        label_rule: Mapping[str, float | None] = MappingProxyType({}),
+    ) -> None:
         self._lake = lake
         self._moves = moves
         self._rule = rule
         self._spec = spec
+        self._label_rule = label_rule
 
     def begin(self, at: datetime) -> Standing:
         """Let the challenger that waits into its trial, if nobody is on trial; who stands where afterwards.
@@ -96,7 +129,7 @@ class Looks:
         k = 1 + self._rows("shadow").filter(pl.col("known_at").dt.year() == at.year).height
         passed = self._rows("challenge").filter(pl.col("sequence") == waits.sequence)["evidence"].item()
         reason = f"challenger {k} of the year: a proof must be worth {1 / alpha_of(k):,.0f}"
-        evidence = trial_evidence(passed, alpha=alpha_of(k), k=k)
+        evidence = trial_evidence(passed, alpha=alpha_of(k), k=k, label_rule=self._label_rule)
         return self._move(stands, "shadow", waits, reason, evidence, at) or stands
 
     def alpha(self, shadow: Deployed) -> float:
@@ -105,11 +138,28 @@ class Looks:
         Raises:
             RegistryError: its row in the ledger does not tell.
         """
-        (told,) = self._rows("shadow").filter(pl.col("sequence") == shadow.sequence)["evidence"].to_list() or ["{}"]
-        alpha = json.loads(told).get("alpha")
+        told = self._begun(shadow)
+        alpha = told.get("alpha")
         if not isinstance(alpha, float):
             raise RegistryError(f"read the alpha of the trial of version {shadow.version}: its row tells {told!r}")
         return alpha
+
+    def _begun(self, shadow: Deployed) -> dict[str, Any]:
+        """What the row tells that began a trial."""
+        (told,) = self._rows("shadow").filter(pl.col("sequence") == shadow.sequence)["evidence"].to_list() or ["{}"]
+        return dict(json.loads(told))
+
+    def _asked_otherwise(self, shadow: Deployed) -> str:
+        """That labels are made by other thresholds than when the trial began, in words; empty if they are not.
+
+        What was bet until then is of another question than what comes: better at both of them on average need not be
+        better at the one that is asked now.
+        """
+        then = self._begun(shadow).get(LABEL_RULE)
+        other = otherwise(then, self._label_rule) if isinstance(then, dict) and self._label_rule else ""
+        return (
+            other and f"the thresholds of labels changed during the trial, which is of two questions: {quoted(other)}"
+        )
 
     def at_trial(
         self,
@@ -138,12 +188,13 @@ class Looks:
         proofs = self._trial(pairs, self.alpha(shadow), further, at) if pairs.height else None
         verdict = proofs.pools if proofs else None
         found = self._kept(verdict, pairs, "trial", shadow.version, f"version:{champion.version}", at)
+        void = mute or self._asked_otherwise(shadow)
         decision = decide_trial(
-            proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec, held=held, mute=mute
+            proofs, shadowed, stands, now=at, rule=self._rule, spec=self._spec, held=held, void=void
         )
         if decision.move == "wait":
             return Look(decision, verdict, found, stands, False)
-        after = self._move(stands, decision.move, shadow, decision.reason, evidence_of(found), at)
+        after = self._move(stands, decision.move, shadow, decision.reason, evidence_of(found, _by_hours(proofs)), at)
         return Look(decision, verdict, found, after or stands, after is not None)
 
     def at_reign(self, stands: Standing, pairs: pl.DataFrame, broken: Sequence[Breach], at: datetime) -> Look:
@@ -164,7 +215,7 @@ class Looks:
         verdict = harm.pools if harm else None
         if decision.move == "wait" or former is None:
             return Look(decision, verdict, found, stands, False)
-        after = self._move(stands, "rollback", former, decision.reason, evidence_of(found), at)
+        after = self._move(stands, "rollback", former, decision.reason, evidence_of(found, _by_hours(harm)), at)
         return Look(decision, verdict, found, after or stands, after is not None)
 
     def at_edge(self, stands: Standing, pairs: pl.DataFrame, at: datetime) -> SequentialVerdict | None:
@@ -189,12 +240,14 @@ class Looks:
         return Proofs(
             sequential_verdict(pairs, alpha=alpha, margin=margin, max_pools=self._spec.max_pools),
             sequential_verdict(hours, alpha=alpha, margin=margin) if hours.height else None,
+            plain_gain(pairs),
             {h: sequential_verdict(own, alpha=self._spec.harm_alpha) for h, own in further.items() if own.height},
         )
 
     def _harm(self, pairs: pl.DataFrame, at: datetime) -> Proofs:
         alpha, hours = self._spec.harm_alpha, cohorts(pairs, at)
-        return Proofs(harm_verdict(pairs, alpha=alpha), harm_verdict(hours, alpha=alpha) if hours.height else None)
+        by_hours = harm_verdict(hours, alpha=alpha) if hours.height else None
+        return Proofs(harm_verdict(pairs, alpha=alpha), by_hours, plain_gain(pairs))
 
     def _kept(
         self,

@@ -7,7 +7,7 @@ what happens in the shadow (`trial`), the record of moves (`ledger`) and the ali
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from pipeline.promotion.spec import PromotionSpec
 from pipeline.promotion.standing import Standing
 
 MODEL = "model"
+UNKNOWN_SOURCE: Final = "unknown"
+"""What a champion learned from whose training set is not on record."""
 
 type Step = Literal["promote", "challenge", "stay"]
 """What the verdict allows: take charge at once, ask for a trial in the champion's shadow, or nothing."""
@@ -144,15 +146,18 @@ def _reality(source: str) -> int:
     """0: a market that was made up; 1: one that was recorded, and has ended (or is not on record); 2: the live one."""
     if source.startswith("simulation:"):
         return 0
-    return 1 if source.startswith("recording:") or source == "unknown" else 2
+    return 1 if source.startswith("recording:") or source == UNKNOWN_SOURCE else 2
 
 
 def _is_rival(source: str, incumbent: Incumbent) -> bool:
     """Whether the champion must be beaten: it can be asked, and knows a market as real as the challenger's.
 
-    One that knows a recording alone says nothing of live pools, so no trial beside it would ever end.
+    One that knows a recording alone says nothing of live pools, so no trial beside it would ever end. One whose source
+    is not on record (its version was deleted, a tag of it changed) must be beaten by anybody: else whoever takes that
+    away takes charge without a comparison.
     """
-    return not incumbent.mute and _reality(incumbent.source) >= _reality(source)
+    is_unknown = incumbent.source == UNKNOWN_SOURCE
+    return not incumbent.mute and (is_unknown or _reality(incumbent.source) >= _reality(source))
 
 
 def _against(evaluation: pl.DataFrame, incumbent: Incumbent, spec: PromotionSpec) -> dict[str, Comparison]:

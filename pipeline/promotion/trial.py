@@ -54,17 +54,32 @@ class Proofs:
         pools: with the pool as the unit.
         hours: with the hour in which pools matured as the unit: a shock that all pools of an hour share makes the bets
             on pools unfair, those on hours not. None while no hour is over.
+        gain: by how much the challenger's mean loss is lower over all pools so far, however much one weighs. In the
+            bets none weighs more than one nat, so they alone would promote who is a little better mostly and absurd
+            now and then.
         further: horizon -> bets on it with the pool as the unit, which may only reject.
     """
 
     pools: SequentialVerdict
     hours: SequentialVerdict | None
+    gain: float
     further: Mapping[int, SequentialVerdict] = field(default_factory=dict)
 
     @property
-    def is_better(self) -> bool:
-        """Whether it is proven better, whatever pools of an hour share."""
+    def is_won(self) -> bool:
+        """Whether the bets are won, whatever pools of an hour share."""
         return self.pools.decision == "promote" and self.hours is not None and self.hours.decision == "promote"
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is proven better, and its mean loss agrees."""
+        return self.is_won and self.gain > 0
+
+    @property
+    def told(self) -> str:
+        """What is proven by pools and by hours, in words."""
+        by_hours = f"; by hours {self.hours.wealth:.1f} after {self.hours.n_pools} hours" if self.hours else ""
+        return f"{self.pools.reason}{by_hours}"
 
     @property
     def against(self) -> str:
@@ -86,7 +101,7 @@ def decide_trial(
     rule: PromotionSpec,
     spec: TrialSpec,
     held: str = "",
-    mute: str = "",
+    void: str = "",
 ) -> Decision:
     """Whether the challenger takes charge, goes, or stays in the shadow.
 
@@ -101,15 +116,16 @@ def decide_trial(
         rule: whether a person must approve.
         spec: the rule of trials.
         held: what else holds promotion for now, in words; empty if nothing does.
-        mute: why the challenger cannot be asked any more, in words: that ends its trial, whatever was proven, and says
-            nothing of how good it was. Empty if it can.
+        void: why the trial can tell nothing any more, in words (the challenger cannot be asked, labels are made by
+            another rule): that ends it, whatever was proven, and says nothing of how good the challenger was. Else
+            empty.
     """
-    over = mute or _over(proofs, shadowed, standing, now, spec)
+    over = void or _over(proofs, shadowed, standing, now, spec)
     if over:
         return Decision("reject", over)
     if proofs is None or not proofs.is_better:
         return Decision("wait", f"nothing is proven yet{_found(proofs)}")
-    hours, reason = _hours(shadowed, now), proofs.pools.reason
+    hours, reason = _hours(shadowed, now), proofs.told
     if hours < spec.min_hours or shadowed.n_matured < spec.min_predictions:
         short = f"{hours:.0f} of {spec.min_hours:g} h and {shadowed.n_matured} of {spec.min_predictions} predictions"
         return Decision("wait", f"{reason}; the trial has {short}")
@@ -157,7 +173,7 @@ def decide_watch(broken: Sequence[Breach], harm: Proofs | None, standing: Standi
     """
     proven = [f"{breach.guard}: {breach.reason}" for breach in broken if breach.is_fault]
     if harm is not None and harm.is_better:
-        proven.append(f"harm: {harm.pools.reason}")
+        proven.append(f"harm: {harm.told}")
     if not proven:
         return Decision("wait", f"no guard is broken and no harm is proven{_found(harm)}")
     if standing.pinned:
@@ -196,4 +212,8 @@ def _found(proofs: Proofs | None) -> str:
         return ": no pool has matured"
     pools, hours = proofs.pools, proofs.hours
     by_hours = "no hour is over" if hours is None else f"{hours.wealth:.3g} after {hours.n_pools} hours"
+    if proofs.is_won:
+        return (
+            f"; the bets are won ({proofs.told}), but the mean loss itself speaks against it: {-proofs.gain:.3g} higher"
+        )
     return f": wealth {pools.wealth:.3g} of {pools.bound:.3g} after {pools.n_pools} pools, by hours {by_hours}"

@@ -20,7 +20,8 @@ class GuardSpec:
         min_pools: pools both were asked about in the window; with fewer no guard speaks.
         max_failed_share: by how much the share of snapshots that it alone could not answer may exceed that in health; a
             mean over pools.
-        latency_ratio: how many times the other's time a row it may take, by medians.
+        latency_ratio: how many times the other's time a row it may take, by medians; of one that was slower in health
+            already, how many times that.
         min_latency_ms: below this nobody is slow.
         rate_jump: how far a class's mean probability may move away from the other's, against their distance before.
         rate_errors: how many standard errors (over pools) the jump must exceed that by.

@@ -172,6 +172,15 @@ def asked_otherwise(entry: RegisteredVersion, label_rule: Mapping[str, float | N
         then = dict(json.loads(entry.tags.get(LABEL_RULE, "{}")))
     except (TypeError, ValueError):  # a note is no reason to hold a version for one that cannot be asked
         return ""
+    return otherwise(then, label_rule)
+
+
+def otherwise(then: Mapping[str, object], label_rule: Mapping[str, float | None]) -> str:
+    """Which thresholds of labels were others then, in words; empty if none was, or nothing was told of them.
+
+    >>> otherwise({"moon_pct": 100.0, "rug_price_pct": -80.0}, {"moon_pct": 100.0, "rug_price_pct": -60.0})
+    'rug_price_pct was -80.0, is -60.0'
+    """
     other = [name for name in sorted({*then, *label_rule}) if then and then.get(name) != label_rule.get(name)]
     was = (f"{name[:_SHOWN]} was {str(then.get(name))[:_SHOWN]}, is {label_rule.get(name)}" for name in other[:_NAMED])
     return "; ".join(was)

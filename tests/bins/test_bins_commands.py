@@ -69,6 +69,12 @@ def test_a_file_becomes_a_provider_directory(tmp_path: Path) -> None:
     assert np.fromfile(one / "volume.60min.bin", "<f4").tolist() == [0, *range(48)]
 
 
+def test_a_span_without_an_end_goes_on_to_the_end_of_time(tmp_path: Path) -> None:
+    late = bars("a", n=3).with_columns(pl.col("date") + pl.duration(days=200 * 365))
+    source = written(pl.concat([bars("a", n=3), late]), tmp_path / "in.parquet")
+    assert told("export", source, "--qlib-dir", tmp_path / "q", "--start-date", "2210-01-01")["n_bars"] == 3
+
+
 def test_updates_give_what_one_export_gives(tmp_path: Path) -> None:
     whole = bars("a", "b")
     late = whole.filter((pl.col("symbol") == "b") & (pl.col("date") == START + timedelta(hours=5)))

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.calendars import DAY, HOUR
 from pipeline.errors import UsageError
-from pipeline.features import registry
+from pipeline.features import definitions, registry
+from pipeline.features.definitions import feature_definitions
 from pipeline.features.engines import from_index
 from pipeline.features.families import core, trends
 from pipeline.features.feature import Example, feature
@@ -103,6 +104,17 @@ def test_the_hash_changes_with_the_code_of_an_engine(monkeypatch):
     assert not {name for name in code if name.startswith("online") or name in FAMILIES}
     monkeypatch.setattr(registry, "_engines_code", lambda: {**code, "from_tokens": "other"})
     assert feature_set_hash() != before
+
+
+def test_the_code_is_read_once_however_often_the_hash_is_asked_for(monkeypatch):
+    before = feature_set_hash(), feature_definitions()
+
+    def never(file):
+        raise AssertionError(f"read {file} again")
+
+    monkeypatch.setattr(registry, "wordless", never)
+    monkeypatch.setattr(definitions, "wordless", never)
+    assert (feature_set_hash(), feature_definitions()) == before
 
 
 def test_no_constant_of_an_indicator_hides_where_the_hash_does_not_look():

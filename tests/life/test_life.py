@@ -3,12 +3,14 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from assets.labels import SPEC as LABELS_SPEC
 from pipeline.errors import (
     CommitConflictError,
     LockLostError,
@@ -63,6 +65,17 @@ def test_a_challenger_with_the_labels_the_wrong_way_round_is_rejected(life: Life
     life.days_until(lambda stands: stands.shadow is None, first=1, last=5)
     assert life.standing().champion.version == good  # type: ignore[union-attr]
     assert life.moves.ledger()["action"][-1] == "reject"
+
+
+def test_a_trial_ends_when_the_thresholds_of_labels_change_under_it(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak, _ = life.on_trial(WEAK, GOOD)
+    monkeypatch.setattr("assets.trial.LABELS_SPEC", replace(LABELS_SPEC, rug_price_pct=-60.0))
+    said = life.look(BEGIN + DAY)["trial"]
+    assert (said["decision"], said["is_moved"]) == ("reject", True)
+    assert f"rug_price_pct was {LABELS_SPEC.rug_price_pct}, is -60.0" in said["reason"]
+    assert (life.standing().champion.version, life.standing().shadow) == (weak, None)  # type: ignore[union-attr]
 
 
 def test_a_shadow_that_is_no_better_is_never_promoted(life: Life) -> None:

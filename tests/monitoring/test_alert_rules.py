@@ -141,5 +141,11 @@ def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_word_that_is_no_address_does_not_become_part_of_the_one_before_it() -> None:
-    with pytest.raises(UsageError, match="number 2 of 2"):
+    with pytest.raises(UsageError, match="number 3 of 3"):
         receivers_of("json://one.example, mailto://two.example?to=a,b nonsense", b"salt")
+
+
+@pytest.mark.parametrize("between", [" ", ", ", " , ", "\n"])
+def test_of_two_that_are_named_the_second_is_told_to_be_no_address(between: str) -> None:
+    with pytest.raises(UsageError, match="number 2 of 2 is no address"):
+        receivers_of(f"json://127.0.0.1:9/x{between}ops+night", b"salt")

@@ -116,6 +116,14 @@ def test_that_it_was_always_more_demanding_is_no_fault() -> None:
     assert broken(own, pl.concat([answers(3, at=BEFORE), answers(4)]), lost) == []
 
 
+def test_that_it_was_always_slower_is_no_fault_and_that_it_became_slower_still_is() -> None:
+    other = pl.concat([answers(3, at=BEFORE), answers(4)])
+    slow = answers(1, at=BEFORE, latency_ms=20.0)
+    assert broken(pl.concat([slow, answers(2, latency_ms=20.0)]), other) == []
+    assert broken(pl.concat([slow, answers(2, latency_ms=400.0)]), other) == ["latency"]
+    assert broken(answers(2, latency_ms=20.0), answers(4)) == ["latency"], "nothing is known of it in health"
+
+
 def test_what_it_answered_a_little_later_is_answered() -> None:
     said = answers(2)
     assert broken(said, answers(4), said.select(*SNAPSHOT, "known_at")) == []

@@ -1,6 +1,7 @@
 """One look after the other at a trial and at a reign: what is found is kept, moves are made once, killed or not."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.promotion.alpha import alpha_of
 from pipeline.promotion.guards import Breach
 from pipeline.promotion.looks import Looks, cohorts
 from pipeline.promotion.moves import Move, Moves
-from pipeline.promotion.sequential import sequential_verdict
+from pipeline.promotion.sequential import SequentialVerdict, sequential_verdict
 from pipeline.promotion.spec import OUTCOME
 from pipeline.promotion.trial import Shadowed
 from pipeline.promotion.trial_spec import TRIAL
@@ -25,6 +26,7 @@ NOW = datetime(2024, 3, 9, tzinfo=UTC)
 LONG = Shadowed(NOW - timedelta(days=7), n_matured=900, n_asked=1_000, coverage=0.99)
 NAME = OUTCOME.model_name
 PASSED = '[{"comparison_id":"c1"}]'
+LABEL_RULE = {"rug_price_pct": -80.0, "rug_drained_pct": None}
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-def looks(lake: Lake) -> Looks:
-    return Looks(lake, Moves(lake, None), OUTCOME, TRIAL)
+def looks(lake: Lake, label_rule: Mapping[str, float | None] = LABEL_RULE) -> Looks:
+    return Looks(lake, Moves(lake, None), OUTCOME, TRIAL, label_rule)
 
 
 def move(lake: Lake, action: str, version: int, *, evidence: str = PASSED, actor: str = "gate") -> None:
@@ -72,7 +74,9 @@ def test_a_challenger_that_waits_is_let_into_its_trial_with_its_share_of_the_bud
     assert (stands.shadow.version, stands.challenger) == (2, None)  # type: ignore[union-attr]
     assert one.alpha(stands.shadow) == alpha_of(1)  # type: ignore[arg-type]
     told = json.loads(Moves(lake, None).ledger()["evidence"][-1])
-    assert told == {"alpha": alpha_of(1), "k": 1, "comparisons": [{"comparison_id": "c1"}]}
+    assert told == {
+        "alpha": alpha_of(1), "k": 1, "comparisons": [{"comparison_id": "c1"}], "label_rule": LABEL_RULE,
+    }  # fmt: skip
 
 
 def test_beginning_again_changes_nothing_and_one_trial_runs_at_a_time(lake: Lake) -> None:
@@ -119,6 +123,41 @@ def test_a_proven_challenger_takes_charge_and_the_row_that_proves_it_stands_befo
     assert (row["procedure"], row["opponent"], row["is_passed"]) == ("trial", "version:1", True)
     assert row["wealth"] >= row["wealth_needed"] == pytest.approx(1 / alpha_of(1))
     assert json.loads(Moves(lake, None).ledger()["evidence"][-1])[0]["comparison_id"] == row["comparison_id"]
+
+
+def test_a_move_tells_the_proof_by_hours_beside_the_one_by_pools(lake: Lake) -> None:
+    one, stands = on_trial(lake), Moves(lake, None).standing(NAME)
+    one.at_trial(stands, pairs(0.2), LONG, NOW)
+    row = Moves(lake, None).ledger().row(-1, named=True)
+    (told,) = json.loads(row["evidence"])
+    by_hours = told["by_hours"]
+    verdict = sequential_verdict(cohorts(pairs(0.2), NOW), alpha=alpha_of(1))
+    assert by_hours == {
+        "n_hours": verdict.n_pools, "wealth": verdict.wealth, "wealth_needed": verdict.bound, "is_passed": True,
+    }  # fmt: skip
+    assert by_hours["wealth"] >= by_hours["wealth_needed"] == told["wealth_needed"]
+    assert row["reason"].endswith(f"; by hours {verdict.wealth:.1f} after {verdict.n_pools} hours")
+    one.at_reign(Moves(lake, None).standing(NAME), pairs(0.3), [], NOW)
+    (told,) = json.loads(Moves(lake, None).ledger()["evidence"][-1])
+    assert (told["procedure"], told["by_hours"]["is_passed"]) == ("harm", True)
+
+
+def test_a_trial_ends_where_labels_are_made_by_other_thresholds_than_when_it_began(lake: Lake) -> None:
+    on_trial(lake)
+    stands, other = Moves(lake, None).standing(NAME), {**LABEL_RULE, "rug_price_pct": -60.0}
+    assert not looks(lake).at_trial(stands, pairs(0.0), LONG, NOW).is_moved
+    look = looks(lake, other).at_trial(stands, pairs(0.2), LONG, NOW)
+    assert (look.is_moved, actions(lake)[-1]) == (True, ("reject", 2))
+    assert "rug_price_pct was -80.0, is -60.0" in look.decision.reason
+    assert "of two questions" in look.decision.reason
+
+
+def test_a_trial_that_began_without_telling_its_thresholds_is_judged_as_it_was(lake: Lake) -> None:
+    move(lake, "promote", 1)
+    move(lake, "challenge", 2)
+    stands = looks(lake, {}).begin(NOW)
+    assert "label_rule" not in Moves(lake, None).ledger()["evidence"][-1]
+    assert looks(lake).at_trial(stands, pairs(0.2), LONG, NOW).standing.champion.version == 2  # type: ignore[union-attr]
 
 
 def test_the_figures_of_a_look_are_means_over_the_pools_that_counted(lake: Lake) -> None:
@@ -212,10 +251,74 @@ def test_a_cohort_is_the_mean_of_its_pools_whatever_their_rows_and_only_when_its
             "loss_challenger": [0.0, 0.0, 0.0, 1.0, 7.0],
         }
     )
+    later = paired.head(1).with_columns(pl.lit("d").alias("pool"), matured_at=NOW + timedelta(hours=5))
     first = (NOW, 3.0, 0.5)
     for hours, told in ((2, [first, (NOW + timedelta(hours=1), 7.0, 7.0)]), (1.9, [first]), (1, [first]), (0.9, [])):
-        found = cohorts(paired, NOW + timedelta(hours=hours))
+        found = cohorts(pl.concat([paired, later]), NOW + timedelta(hours=hours))
         assert found.select("matured_at", "loss_champion", "loss_challenger").rows() == told
+
+
+def test_an_hour_whose_pools_are_held_back_is_no_cohort_yet() -> None:
+    """A pool that is pending holds back those after it, also in an hour that is long over: what is told stays told."""
+    paired = pairs(0.2, 60)
+    whole = cohorts(paired, NOW).rows()
+    for n in range(1, 60):
+        told = cohorts(paired.head(n), NOW).rows()
+        assert told == whole[: len(told)]
+
+
+def test_half_an_hour_that_flatters_promotes_nobody(lake: Lake) -> None:
+    """By pools it is proven, by hours not quite; the last hour is over, and of its pools only the first has come."""
+    one, stands = on_trial(lake), Moves(lake, None).standing(NAME)
+    whole = pairs(0.2)
+    proven = next(n for n in range(6, 600, 3) if by_hours(whole.head(n)).decision == "promote")
+    early = whole.head(proven - 6)
+    many = [early.with_columns(pl.col("pool") + f"-{twin}") for twin in range(5)]
+    last = pl.DataFrame(
+        {
+            "pool": [f"z:{i}" for i in range(20)],
+            "matured_at": [early["matured_at"].max() + timedelta(hours=1, seconds=i) for i in range(20)],  # type: ignore[operator]
+            "loss_champion": [2.0] + [0.0] * 19,
+            "loss_challenger": [0.0] + [2.0] * 19,
+        }
+    )
+    assert not one.at_trial(stands, pl.concat([*many, last]), LONG, NOW).is_moved
+    look = one.at_trial(stands, pl.concat([*many, last.head(1)]), LONG, NOW)
+    assert look.verdict is not None
+    assert (look.verdict.decision, look.is_moved) == ("promote", False)
+
+
+def absurd(gain: float) -> pl.DataFrame:
+    """A pool an hour: the challenger is better by `gain`, and calls impossible what becomes of every fifteenth."""
+    at, loss = pl.int_range(pl.len()), pl.col("loss_challenger")
+    return pairs(gain).with_columns(
+        (pl.lit(NOW) - pl.duration(hours=pl.len() - at)).cast(COMPARISONS.schema["known_at"]).alias("matured_at"),
+        pl.when(at % 15 == 7).then(34.5).otherwise(loss).alias("loss_challenger"),
+    )
+
+
+def test_a_challenger_that_is_absurd_now_and_then_takes_no_charge_though_no_pool_weighs_more_than_one_nat(
+    lake: Lake,
+) -> None:
+    one, stands = on_trial(lake), Moves(lake, None).standing(NAME)
+    look = one.at_trial(stands, absurd(0.4), LONG, NOW)
+    assert look.verdict is not None
+    assert (look.verdict.decision, by_hours(absurd(0.4)).decision) == ("promote", "promote")
+    assert (look.is_moved, look.decision.move) == (False, "wait")
+    assert "the mean loss itself speaks against it: 1.85 higher" in look.decision.reason
+    late = replace(LONG, started_at=NOW - timedelta(days=29))
+    assert one.at_trial(stands, absurd(0.4), late, NOW).decision.move == "reject"
+
+
+def test_a_former_champion_that_is_absurd_now_and_then_does_not_get_the_office_back(lake: Lake) -> None:
+    one = promoted(lake)
+    look = one.at_reign(Moves(lake, None).standing(NAME), absurd(0.4), [], NOW)
+    assert look.verdict is not None
+    assert (look.verdict.decision, look.is_moved) == ("promote", False)
+
+
+def by_hours(paired: pl.DataFrame) -> SequentialVerdict:
+    return sequential_verdict(cohorts(paired, NOW), alpha=alpha_of(1))
 
 
 def test_a_shock_that_all_pools_of_an_hour_share_promotes_by_pools_and_not_by_hours() -> None:

@@ -163,6 +163,36 @@ def test_every_figure_that_a_row_tells_is_compared(run, lake, name, value):
     assert f"row 2: {name} of 'c1'" in evidence_found(lake, run, forged, evidence_of(one))
 
 
+TRIED = {"procedure": "trial", "wealth": 25.0, "wealth_needed": 20.0, "alpha": 0.05, "is_passed": True}
+
+
+@pytest.mark.parametrize(
+    "by_hours",
+    [
+        {"n_hours": 9, "wealth": 19.0, "wealth_needed": 20.0, "is_passed": True},
+        {"n_hours": 9, "wealth": 19.0, "wealth_needed": 18.0, "is_passed": True},
+        {"n_hours": 9, "wealth": "many", "wealth_needed": 20.0, "is_passed": True},
+        {"wealth": float("nan")}, {}, 3,
+    ],
+)  # fmt: skip
+def test_a_promotion_whose_proof_by_hours_is_none_is_found(run, lake, by_hours):
+    in_charge(lake, None, Unregistered(1))
+    one = a_comparison(comparison_id="c1", **TRIED)
+    told = json.dumps([{**json.loads(evidence_of(one))[0], "by_hours": by_hours}])
+    found = evidence_found(lake, run, one, told)
+    assert "row 2 promotes on a trial that by hours proves nothing" in found
+
+
+def test_rows_from_before_the_proof_by_hours_was_told_stay_sound_beside_those_that_tell_it(run, lake):
+    """The first row is as an older version wrote it, the second tells both proofs: the chain holds over both."""
+    one = a_comparison(comparison_id="c1", **TRIED)
+    Moves(lake, None).move(Move("pool-outcome", "promote", 1, f"{1:064x}", "gate", "because", evidence_of(one)), at=AT)
+    told = evidence_of(one, {"n_hours": 9, "wealth": 21.5, "wealth_needed": 20.0, "is_passed": True})
+    found = evidence_found(lake, run, one, told, exit_code=0)
+    assert found.endswith("with the figures told; the proof by hours is told of 1 of 2 promotions by trial")
+    assert "by_hours" not in Moves(lake, None).ledger()["evidence"][0]
+
+
 def test_a_row_that_tells_less_and_a_mean_taken_in_another_order_stay_sound(run, lake):
     one = a_comparison(comparison_id="c1", loss_challenger=0.1 + 0.2)
     Moves(lake, None).move(Move("pool-outcome", "promote", 1, f"{1:064x}", "gate", "because"), at=AT)

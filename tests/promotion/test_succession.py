@@ -85,6 +85,7 @@ def test_a_model_of_the_live_market_replaces_one_that_knows_a_recording_alone() 
         ("simulation:8", Incumbent(1, "simulation:7"), "shadow"),
         ("recording:a", Incumbent(3, "recording:a"), "in charge already"),
         ("recording:a", Incumbent(1, "unknown"), "shadow"),
+        ("geckoterminal", Incumbent(1, "unknown"), "shadow"),
         ("geckoterminal", Incumbent(1, "geckoterminal"), "shadow"),
         ("recording:a", Incumbent(1, "geckoterminal"), "never replaces"),
     ],

@@ -45,9 +45,8 @@ def proof(gain: float, n_pools: int = 400, *, by_hours: float | None = None, at_
     """Bets on a gain; by hours it may be another, and at 1 h."""
     hours = pairs(gain if by_hours is None else by_hours, n_pools)
     further = sequential_verdict(pairs(at_1_h, n_pools), alpha=0.01)
-    return Proofs(
-        sequential_verdict(pairs(gain, n_pools), alpha=0.01), sequential_verdict(hours, alpha=0.01), {1: further}
-    )
+    by_pools, by_hours_ = sequential_verdict(pairs(gain, n_pools), alpha=0.01), sequential_verdict(hours, alpha=0.01)
+    return Proofs(by_pools, by_hours_, gain, {1: further})
 
 
 def decided(
@@ -62,7 +61,7 @@ def decided(
 
 def test_a_challenger_that_can_no_longer_be_asked_goes_whatever_was_proven() -> None:
     mute = "version 2 cannot be asked any more: a feature of it is gone"
-    done = decide_trial(proof(0.1), LONG, STANDS, now=NOW, rule=OUTCOME, spec=SPEC, mute=mute)
+    done = decide_trial(proof(0.1), LONG, STANDS, now=NOW, rule=OUTCOME, spec=SPEC, void=mute)
     assert (done.move, done.reason) == ("reject", mute)
 
 
@@ -86,14 +85,14 @@ def test_a_proof_waits_until_the_trial_was_long_enough(shadowed: Shadowed, told:
 
 
 def test_a_proof_by_pools_waits_for_the_proof_by_hours() -> None:
-    move, reason = decided(Proofs(proof(0.1).pools, None))
+    move, reason = decided(Proofs(proof(0.1).pools, None, 0.1))
     assert (move, "no hour is over" in reason) == ("wait", True)
-    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools))[0] == "wait"
+    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools, 0.1))[0] == "wait"
 
 
 def test_what_is_proven_by_pools_and_never_by_hours_ends_all_the_same() -> None:
     old = replace(LONG, started_at=NOW - timedelta(days=29))
-    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools), old)[0] == "reject"
+    assert decided(Proofs(proof(0.1).pools, proof(0.0, 30).pools, 0.1), old)[0] == "reject"
     assert decided(proof(0.1, by_hours=-0.1))[0] == "reject"
 
 
@@ -116,7 +115,7 @@ def test_a_trial_that_proves_nothing_ends() -> None:
     assert decided(None, old)[0] == "reject"
     assert decided(proof(0.1), old)[0] == "promote"
     spent = sequential_verdict(pairs(0.0), alpha=0.01, max_pools=400)
-    assert decided(Proofs(spent, None))[0] == "reject"
+    assert decided(Proofs(spent, None, 0.0))[0] == "reject"
 
 
 @pytest.mark.parametrize(
@@ -155,10 +154,10 @@ BROKEN = [Breach("answers", "it could not answer 40 of 50 snapshots")]
 def test_a_broken_guard_or_proven_harm_throws_the_champion_out() -> None:
     assert decide_watch(BROKEN, None, REIGNS).move == "reject"
     harm, none = (harm_verdict(pairs(gain), alpha=0.01) for gain in (0.3, 0.0))
-    assert decide_watch([], Proofs(harm, harm), REIGNS).move == "reject"
-    assert decide_watch([], Proofs(none, none), REIGNS).move == "wait"
-    assert decide_watch([], Proofs(harm, none), REIGNS).move == "wait"
-    assert decide_watch([], Proofs(harm, None), REIGNS).move == "wait"
+    assert decide_watch([], Proofs(harm, harm, 0.3), REIGNS).move == "reject"
+    assert decide_watch([], Proofs(none, none, 0.3), REIGNS).move == "wait"
+    assert decide_watch([], Proofs(harm, none, 0.3), REIGNS).move == "wait"
+    assert decide_watch([], Proofs(harm, None, 0.3), REIGNS).move == "wait"
     assert decide_watch([], None, REIGNS).move == "wait"
 
 

@@ -18,8 +18,8 @@ from pipeline.lake import fsync
 from pipeline.monitoring.alerts.rules import ESCALATE, EVERYBODY
 
 _ADDRESS: Final = r"(?:[A-Za-z0-9_+-]+=)?[A-Za-z][A-Za-z0-9+.-]*://"
-_BETWEEN: Final = re.compile(rf"[\s,]+(?={_ADDRESS})")
-"""A comma inside an address (two recipients of a mail) is part of it."""
+_BETWEEN: Final = re.compile(rf",*\s[\s,]*|,+(?={_ADDRESS})")
+"""No address holds a space. A comma inside an address (two recipients of a mail) is part of it."""
 _ONE: Final = re.compile(r"(?:(?P<tags>[A-Za-z0-9_+-]+)=)?(?P<url>(?P<schema>[A-Za-z][A-Za-z0-9+.-]*)://.+)", re.DOTALL)
 _SALT_BYTES: Final = 16
 
