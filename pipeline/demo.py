@@ -17,7 +17,7 @@ import polars as pl
 from pipeline.lake import Lake
 from pipeline.models.records import as_interchange, last_block, nested
 from pipeline.models.return_records import rank_ics
-from pipeline.models.spec import LAST_BLOCK, TrainingSpec
+from pipeline.models.spec import LAST_BLOCK, LOT_ALPHA, TrainingSpec
 from pipeline.models.training_records import paid_in_words
 from pipeline.pools.recording import Recording
 from pipeline.pools.shelf import Shelf, Told
@@ -139,6 +139,7 @@ def signal_of(figures: pl.DataFrame) -> dict[str, Any] | None:
         "max_false_positive_rate": TrainingSpec().max_false_positive_rate,
         "n_decisions": n_decisions,
         "n_signals": round(told["coverage"] * n_decisions),
+        "is_better_than_lot": "lot_p_value" in told and told["lot_p_value"] <= LOT_ALPHA,
         "paid_in_words": paid_in_words(own),
     }
 

@@ -1,7 +1,8 @@
 """The signal's threshold, with a guarantee on how often it is wrong.
 
 Belongs here: conformal risk control (Angelopoulos, Bates, Fisch, Lei & Schuster 2022, 2024) of the false-positive rate,
-and what the rule comes to. Stays out: the score itself (`outcome_model`), and which pools it is set on.
+and what the rule comes to. Stays out: the score itself (`outcome_model`), which pools it is set on, and what its
+calls are worth (`signal_worth`).
 
 *What is controlled.* A decision *paid* if the pool rose to PUMP or MOON and the label's position, bought at the next
 snapshot and sold at the horizon, gained after fees and impact: a price that rises in a pool that is emptied pays
@@ -23,13 +24,10 @@ from typing import Final
 import numpy as np
 
 from pipeline.models.by_pool import pool_means, pool_weights
-from pipeline.models.intervals import MIN_DEFINED_SHARE, Figure
 from pipeline.models.learner import Classes, Floats
 from pipeline.models.splits import Mask
 
 _N_RESAMPLES: Final = 1_000
-_AT_ONCE: Final = 50
-"""Resamples drawn together, so that many pools take little memory."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +49,6 @@ class Certificate:
     rate: float | None = None
     coverage: float = 0.0
     recall: float | None = None
-
-
-@dataclass(frozen=True)
-class Worth:
-    """Whether the signals paid more often than decisions called by lot; intervals are 95 %, over pools.
-
-    Attributes:
-        precision: the share of the signals that paid, and its interval.
-        base_rate: the share of all decisions that paid.
-        gain: `precision` less `base_rate`, and its interval: above 0, the signal is shown to be better than a lot.
-    """
-
-    precision: Figure
-    base_rate: float
-    gain: Figure
-
-    @property
-    def is_shown(self) -> bool:
-        """The signal is shown to be better than calling by lot."""
-        return self.gain.low is not None and self.gain.low > 0
 
 
 @dataclass(frozen=True)
@@ -143,43 +121,3 @@ def later_pools(score: Floats, paid: Mask, pool: Classes, born: Classes, max_rat
     )
     low, high = np.quantile(counts @ losses / len(losses), [0.025, 0.975])
     return Realised(len(losses), float(losses.mean()), float(low), float(high), coverage)
-
-
-def worth(said: Mask, paid: Mask, pool: Classes, seed: int) -> Worth | None:
-    """What signals came to beside the same number called by lot; intervals by a bootstrap over pools.
-
-    Args:
-        said: (n,) which decisions were called a signal.
-
-    Returns:
-        None where nothing was called.
-    """
-    if not said.any():
-        return None
-    _, at = np.unique(pool, return_inverse=True)
-    n_pools = int(at.max()) + 1
-    by_pool = np.stack([np.bincount(at, weights=w, minlength=n_pools) for w in (said & paid, said, paid, paid >= 0)])
-    rng, drawn = np.random.default_rng(seed), []
-    for _ in range(_N_RESAMPLES // _AT_ONCE):
-        counts = rng.multinomial(n_pools, np.full(n_pools, 1 / n_pools), size=_AT_ONCE)
-        drawn.append(_shares(np.asarray(by_pool @ counts.T, np.float64)))
-    told, resampled = _shares(by_pool.sum(axis=1)), np.concatenate(drawn, axis=-1)
-    n_rows, n_called = int(said.sum()), len(np.unique(pool[said]))
-    precision, gain = (
-        Figure(float(value), *_interval(of), n_rows, n_called) for value, of in zip(told, resampled, strict=True)
-    )
-    return Worth(precision, float(paid.mean()), gain)
-
-
-def _shares(sums: Floats) -> Floats:
-    """(2, ...) precision and its gain over the base rate; NaN where nothing was called."""
-    with np.errstate(invalid="ignore"):
-        precision = sums[0] / sums[1]
-    return np.stack([precision, precision - sums[2] / sums[3]])
-
-
-def _interval(resampled: Floats) -> tuple[float | None, float | None]:
-    if np.isfinite(resampled).mean() < MIN_DEFINED_SHARE:
-        return None, None
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return float(low), float(high)

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.models.baselines import class_prior, fit_baselines
 from pipeline.models.competition import Choice, trial_table
-from pipeline.models.conformal import Certificate, Realised, Worth, certify, later_pools, worth
+from pipeline.models.conformal import Certificate, Realised, certify, later_pools
 from pipeline.models.evidence import by_slice, curve_of, pictures, shap_of
 from pipeline.models.heads import (
     FittedHead,
@@ -37,6 +37,7 @@ from pipeline.models.intervals import with_intervals
 from pipeline.models.learner import Floats, Predictor
 from pipeline.models.metrics import row_log_loss
 from pipeline.models.outcome_model import OutcomeModel, Signal, load_outcome, signal_score, used_columns
+from pipeline.models.signal_worth import Worth, worth
 from pipeline.models.spec import BASELINES, LAST_BLOCK, MODEL, TrainingSpec
 from pipeline.models.splits import Rows
 from pipeline.models.trained import Trained, figure_of
@@ -144,7 +145,7 @@ def _evaluated(
         settings=_settings(choice, heads),
         certificate=certificate,
         later_pools=_later_pools(laid, said[MODEL], spec),
-        worth=_worth(laid, said[MODEL], certificate, spec),
+        worth=_worth(laid, said[MODEL], spec),
     )
     progress("done", 1.0)
     return trained
@@ -183,12 +184,11 @@ def _later_pools(laid: Laid, p: Floats, spec: TrainingSpec) -> Realised | None:
     return later_pools(signal_score(p), paid, pool, born, spec.max_false_positive_rate, spec.seed)
 
 
-def _worth(laid: Laid, p: Floats, certificate: Certificate, spec: TrainingSpec) -> Worth | None:
-    if certificate.threshold is None:
-        return None
-    test = laid.block.test
-    called = signal_score(p) > certificate.threshold
-    return worth(called, laid.training_set.paid[test], laid.bench.pool[test], spec.seed)
+def _worth(laid: Laid, p: Floats, spec: TrainingSpec) -> Worth | None:
+    own, test = laid.training_set, laid.block.test
+    paid, known, pool = own.paid[test], own.is_position_known[test], laid.bench.pool[test]
+    rate = spec.max_false_positive_rate
+    return worth(signal_score(p), paid, known, pool, rate, seed=spec.seed, confidence=spec.confidence)
 
 
 def _baselines(laid: Laid, spec: TrainingSpec) -> dict[str, Predictor]:

@@ -19,6 +19,8 @@ BASELINES: Final = ("class_prior", "majority", "one_feature_rule")
 """What stands beside the model in every evaluation, and what a first champion must beat."""
 LAST_BLOCK: Final = "last_block"
 """The block that only the final evaluation touches; the others are walk-forward folds."""
+LOT_ALPHA: Final = 0.025
+"""A high signal is called better than calling by lot up to this p-value, which is one-sided."""
 RISING: Final = ("PUMP", "MOON")
 """The outcomes that a high signal is to announce, where they also paid (`TrainingSet.paid`)."""
 

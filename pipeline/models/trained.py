@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.models.conformal import Certificate, Realised, Worth
+from pipeline.models.conformal import Certificate, Realised
 from pipeline.models.intervals import FIGURES, Figure
 from pipeline.models.outcome_model import OutcomeModel
+from pipeline.models.signal_worth import Worth
 from pipeline.models.spec import LAST_BLOCK, MODEL, Kind
 
 

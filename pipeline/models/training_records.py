@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.models.spec import KINDS, LAST_BLOCK, MODEL
+from pipeline.models.spec import KINDS, LAST_BLOCK, LOT_ALPHA, MODEL
 
 if TYPE_CHECKING:
     # Not imported when this runs: it brings XGBoost and matplotlib, and readers of the records need neither.
-    from pipeline.models.conformal import Worth
+    from pipeline.models.signal_worth import Worth
     from pipeline.models.trained import Trained
 
 WALK_FORWARD = "walk_forward"
@@ -51,7 +51,7 @@ def signal_rows(trained: "Trained") -> list[dict[str, Any]]:
         return []
     on_block = {
         "signal_threshold": own.threshold, "signal_false_positive_rate": own.rate, "signal_coverage": own.coverage,
-        "signal_recall": own.recall,
+        "signal_paid_recall": own.recall,
     }  # fmt: skip
     rows: list[dict[str, Any]] = [
         {"block": LAST_BLOCK, "metric": metric, "value": value, "n_pools": own.n_pools}
@@ -59,7 +59,7 @@ def signal_rows(trained: "Trained") -> list[dict[str, Any]]:
         if value is not None
     ]
     if trained.worth is not None:
-        rows += _worth_rows(trained.worth, own.n_pools)
+        rows += _worth_rows(trained.worth)
     if later is not None and later.rate is not None:
         rate = {"value": later.rate, "low": later.low, "high": later.high}
         rows.append({"block": LATER_HALF, "metric": "signal_false_positive_rate", "n_pools": later.n_pools, **rate})
@@ -68,15 +68,18 @@ def signal_rows(trained: "Trained") -> list[dict[str, Any]]:
     return [{"predictor": MODEL, "n_rows": n_rows, **row} for row in rows]
 
 
-def _worth_rows(worth: "Worth", n_pools: int) -> list[dict[str, Any]]:
-    """How many signals paid, beside how many of all decisions did; `n_pools` of the two: those that were called."""
-    base_rate = {"metric": "signal_base_rate", "value": worth.base_rate, "n_pools": n_pools}
-    told = {"signal_precision": worth.precision, "signal_gain": worth.gain}
-    return [{"block": LAST_BLOCK, **base_rate}] + [
-        {"block": LAST_BLOCK, "metric": metric, "value": figure.value, "low": figure.low, "high": figure.high,
-         "n_pools": figure.n_pools}
-        for metric, figure in told.items()
-    ]  # fmt: skip
+def _worth_rows(worth: "Worth") -> list[dict[str, Any]]:
+    """How many signals paid, beside how many of all decisions did: each of its own rows and pools."""
+    share, base = worth.paid, worth.base_rate
+    called = {"n_rows": share.n_rows, "n_pools": share.n_pools}
+    rows: list[dict[str, Any]] = [
+        {"metric": "signal_paid_share", "value": share.value, "low": share.low, "high": share.high, **called},
+        {"metric": "signal_paid_pools", "value": float(worth.n_pools_paid), **called},
+        {"metric": "signal_unknown_share", "value": worth.unknown, **called},
+        {"metric": "signal_lot_p_value", "value": worth.p_value, **called},
+        {"metric": "signal_base_rate", "value": base.value, "n_rows": base.n_rows, "n_pools": base.n_pools},
+    ]
+    return [{"block": LAST_BLOCK, **row} for row in rows]
 
 
 def signal_in_words(figures: pl.DataFrame) -> str:
@@ -101,17 +104,22 @@ def signal_in_words(figures: pl.DataFrame) -> str:
 def paid_in_words(figures: pl.DataFrame) -> str | None:
     """How many signals paid beside how many of all decisions did, and whether that is more than a lot would give.
 
-    None where nothing was called, and of models of before, which tell how many rose.
+    None where nothing is known of what was called, and of models of before, which counted what rose.
     """
     told = _signal_figures(figures)
-    if (LAST_BLOCK, "gain") not in told:
+    if (LAST_BLOCK, "lot_p_value") not in told:
         return None
-    (paid, low, high), (of_all, *_), (_, least, _) = (
-        told[LAST_BLOCK, name] for name in ("precision", "base_rate", "gain")
+    (share, low, high), (n_pools, *_), (unknown, *_), (p, *_), (of_all, *_) = (
+        told[LAST_BLOCK, name] for name in ("paid_share", "paid_pools", "unknown_share", "lot_p_value", "base_rate")
     )
     interval = "" if low is None else f" [{low:.1%}, {high:.1%}]"
-    verdict = "better" if least is not None and least > 0 else "not shown to be better"
-    return f"{paid:.1%}{interval} of the signals paid, of all decisions {of_all:.1%}: {verdict} than calling by lot"
+    verdict = "better" if p <= LOT_ALPHA else "not shown to be better"
+    pools = f"{n_pools:.0f} pool{'' if n_pools == 1 else 's'}"
+    words = (
+        f"{share:.1%}{interval} of the signals paid, in {pools}, of all decisions {of_all:.1%}: {verdict} than calling"
+        f" by lot (p {p:.3f})"
+    )
+    return words if not unknown else f"{words}; of {unknown:.0%} of the signals nobody knows what they came to"
 
 
 def _signal_figures(figures: pl.DataFrame) -> dict[tuple[str, str], tuple[Any, Any, Any]]:
@@ -151,17 +159,17 @@ def signal_table(trained: "Trained") -> pl.DataFrame:
          own.recall, *_paid(trained.worth), own.threshold, own.words)
     ]  # fmt: skip
     if later is not None:
-        rows.append((LATER, later.n_pools, later.rate, later.low, later.high, later.coverage, *[None] * 6, ""))
+        rows.append((LATER, later.n_pools, later.rate, later.low, later.high, later.coverage, *[None] * 7, ""))
     schema = {
         "pools": pl.String, "n_pools": pl.Int64, "false_positive_rate": pl.Float64, "low": pl.Float64,
-        "high": pl.Float64, "coverage": pl.Float64, "recall": pl.Float64, "precision": pl.Float64,
-        "precision_low": pl.Float64, "precision_high": pl.Float64, "base_rate": pl.Float64, "threshold": pl.Float64,
-        "in_words": pl.String,
+        "high": pl.Float64, "coverage": pl.Float64, "paid_recall": pl.Float64, "paid_share": pl.Float64,
+        "paid_low": pl.Float64, "paid_high": pl.Float64, "base_rate": pl.Float64, "lot_p_value": pl.Float64,
+        "threshold": pl.Float64, "in_words": pl.String,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _paid(worth: "Worth | None") -> tuple[float | None, ...]:
     if worth is None:
-        return (None,) * 4
-    return worth.precision.value, worth.precision.low, worth.precision.high, worth.base_rate
+        return (None,) * 5
+    return worth.paid.value, worth.paid.low, worth.paid.high, worth.base_rate.value, worth.p_value

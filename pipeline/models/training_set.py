@@ -117,6 +117,11 @@ class TrainingSet:
         return self.frame.select(told).to_series().to_numpy()
 
     @property
+    def is_position_known(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Of which rows it is known what the label's position came to."""
+        return self.frame["return_executable_pct"].is_not_null().to_numpy()
+
+    @property
     def weight(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Average uniqueness of each row's label."""
         return self.frame["weight"].to_numpy()

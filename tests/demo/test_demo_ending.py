@@ -17,9 +17,10 @@ FIGURE = {
 }  # fmt: skip
 ON_BLOCK = {
     "signal_threshold": 0.3967, "signal_false_positive_rate": 0.02, "signal_coverage": 22 / 447,
-    "signal_precision": 0.5, "signal_recall": 0.164, "signal_base_rate": 0.12, "signal_gain": 0.38,
+    "signal_paid_share": 0.5, "signal_paid_pools": 6.0, "signal_unknown_share": 0.0, "signal_lot_p_value": 0.01,
+    "signal_paid_recall": 0.164, "signal_base_rate": 0.12,
 }  # fmt: skip
-ENDS = {"signal_precision": (0.2, 0.8), "signal_gain": (0.05, 0.7)}
+ENDS = {"signal_paid_share": (0.2, 0.8)}
 
 
 def figures(values: dict[str, float], block: str = "last_block") -> pl.DataFrame:
@@ -80,20 +81,26 @@ def test_the_demo_ends_with_a_line_on_the_signal(capsys: pytest.CaptureFixture[s
     told = " ".join(shown(signal_of(figures(ON_BLOCK)), capsys).split())
     assert (
         "High signal: 22 of the last block's 447 decisions, scores above 0.397; 50.0% [20.0%, 80.0%] of the signals"
-        " paid, of all decisions 12.0%: better than calling by lot; false-positive rate over pools 2.0%, its bound 3.0%"
+        " paid, in 6 pools, of all decisions 12.0%: better than calling by lot (p 0.010); false-positive rate"
+        " over pools 2.0%, its bound 3.0%"
     ) in told
 
 
-def test_a_signal_that_a_lot_might_equal_is_not_called_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENDS, "signal_gain", (0.0, 0.7))
-    assert paid_in_words(figures(ON_BLOCK)).endswith(": not shown to be better than calling by lot")
-    # A model of before has no such figure, and its precision counts what rose.
-    assert paid_in_words(figures({k: v for k, v in ON_BLOCK.items() if k != "signal_gain"})) is None
+def test_a_signal_that_a_lot_might_equal_is_not_called_better() -> None:
+    doubtful = figures(ON_BLOCK | {"signal_lot_p_value": 0.026, "signal_paid_pools": 1.0, "signal_unknown_share": 0.25})
+    assert paid_in_words(doubtful) == (
+        "50.0% [20.0%, 80.0%] of the signals paid, in 1 pool, of all decisions 12.0%: not shown to be better than"
+        " calling by lot (p 0.026); of 25% of the signals nobody knows what they came to"
+    )
+    told = signal_of(doubtful)
+    assert told is not None
+    assert told["is_better_than_lot"] is False
+    # A model of before has no such figure: it counted what rose.
+    assert paid_in_words(figures({k: v for k, v in ON_BLOCK.items() if k != "signal_lot_p_value"})) is None
 
 
 def test_a_signal_that_calls_nothing_has_no_share_that_paid(capsys: pytest.CaptureFixture[str]) -> None:
-    unsaid = ("signal_precision", "signal_gain", "signal_base_rate")
-    none = {k: v for k, v in ON_BLOCK.items() if k not in unsaid} | {"signal_coverage": 0.0}
+    none = {k: v for k, v in ON_BLOCK.items() if k in tuple(ON_BLOCK)[:3]} | {"signal_coverage": 0.0}
     assert "0 of the last block's 447 decisions, scores above 0.397; false" in " ".join(
         shown(signal_of(figures(none)), capsys).split()
     )

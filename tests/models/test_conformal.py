@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.models.conformal import certify, later_pools, worth
+from pipeline.models.conformal import certify, later_pools
 
 
 def market(n_pools: int, rng: np.random.Generator, *, skill: float = 1.0):
@@ -93,37 +93,3 @@ def test_later_pools_are_judged_by_a_threshold_of_the_earlier_ones_alone():
     assert found.rate == pytest.approx(rate(threshold, score[~early], paid[~early], pool[~early]))
     assert found.low <= found.rate <= found.high
     assert later_pools(score[:20], paid[:20], pool[:20], pool[:20], 0.03, seed=1) is None
-
-
-def test_what_signals_are_worth_is_told_beside_a_lot():
-    score, paid, pool = market(500, np.random.default_rng(3), skill=2.0)
-    said = score > np.quantile(score, 0.9)
-    found = worth(said, paid, pool, seed=1)
-    assert found.precision.value == pytest.approx(paid[said].mean())
-    assert found.base_rate == pytest.approx(paid.mean())
-    assert found.gain.value == pytest.approx(paid[said].mean() - paid.mean())
-    assert found.precision.low < found.precision.value < found.precision.high
-    assert found.is_shown
-    assert (found.precision.n_rows, found.precision.n_pools) == (said.sum(), len(np.unique(pool[said])))
-    assert worth(np.zeros(len(pool), bool), paid, pool, seed=1) is None
-
-
-def test_a_signal_drawn_by_lot_is_seldom_said_to_be_better():
-    """A pool that pays has up to five decisions that all pay: were rows the units, one in six lots would look good."""
-    rng = np.random.default_rng(5)
-    better = by_rows = 0
-    for seed in range(200):
-        _, paid, pool = market(200, rng)
-        said = np.isin(pool, rng.choice(200, 40, replace=False))
-        better += worth(said, paid, pool, seed).is_shown
-        by_rows += worth(said, paid, np.arange(len(pool)), seed).is_shown
-    assert better <= 0.06 * 200
-    assert by_rows > better
-
-
-def test_an_interval_is_left_out_where_resamples_mostly_hold_no_signal():
-    paid, said = np.zeros(40, bool), np.zeros(40, bool)
-    said[0] = True
-    found = worth(said, paid, np.arange(40), seed=1)
-    assert (found.precision.value, found.precision.low, found.gain.low) == (0.0, None, None)
-    assert not found.is_shown

@@ -163,11 +163,11 @@ def test_the_signal_of_the_file_is_the_one_that_was_certified(trained: Trained):
     risen = block["outcome"].is_in(["PUMP", "MOON"])
     paid = risen & (block["return_executable_pct"] > 0)
     # Some pools that rise cannot be sold: to call them is as wrong as to call those that fall.
-    assert trained.worth.base_rate == pytest.approx(paid.mean())
+    assert trained.worth.base_rate.value == pytest.approx(paid.mean())
     assert paid.mean() < risen.mean()
     rows = block.with_columns(is_high=pl.Series(is_high)).filter(~paid)
     rate = rows.group_by("pool").agg(pl.col("is_high").mean())["is_high"].mean()
-    assert trained.worth.precision.value == pytest.approx(paid.to_numpy()[is_high].mean())
+    assert trained.worth.paid.value == pytest.approx(paid.to_numpy()[is_high].mean())
     assert rate == pytest.approx(trained.certificate.rate)
     assert rate <= 0.03
     assert signal_table(trained).height == 1 + (trained.later_pools is not None)
@@ -192,8 +192,10 @@ def test_competition_and_signal_are_on_record_with_the_figures(trained: Trained)
     assert flat(last_block(rows))["signal_coverage"] == pytest.approx(trained.certificate.coverage)
     words = signal_in_words(rows)
     assert f"{trained.certificate.coverage:.1%} of the decisions" in words
-    assert f"{trained.worth.precision.value:.1%} [" in words
-    assert "of the signals paid" in words
+    assert f"{trained.worth.paid.value:.1%} of the signals paid" in words
+    of_signals = dict(last_block(rows).filter(predictor="model").select("metric", "n_rows").iter_rows())
+    assert of_signals["signal_paid_share"] == round(trained.certificate.coverage * of_signals["signal_coverage"])
+    assert of_signals["signal_base_rate"] == of_signals["signal_coverage"]
 
 
 def test_progress_rises_to_its_end():
