@@ -41,8 +41,8 @@ SPEC = PoolsSpec()
 COLLECTION = CollectionSpec()
 SAMPLER = SamplerSpec()
 COLLECTING = (
-    "attention", "breaker", "budget", "collecting_spec", "collector", "collector_setup", "cycle", "details",
-    "discovery", "draws", "feeds", "journal", "memory", "sampler", "source", "transfer", "watch",
+    "attention", "breaker", "budget", "clock_check", "collecting_spec", "collector", "collector_setup", "cycle",
+    "details", "discovery", "draws", "feeds", "journal", "memory", "sampler", "source", "transfer", "watch",
 )  # fmt: skip
 """Modules that decide what is asked; no row that is parsed from an answer depends on them."""
 CODE = code_of("pools", SPEC, without=COLLECTING)

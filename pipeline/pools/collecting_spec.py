@@ -32,6 +32,9 @@ class ClientSpec:
     budget_window_s: float = 60.0
     budget_slack_s: float = 2.0
     """Added to the window: what leaves here a minute apart may arrive there a little closer together."""
+    clock_tolerance_s: float = 300.0
+    """How far an answer's date may lie outside the time from our asking to its arrival, on our clock. A step of the
+    sampler's grid: a clock that is further off files what it observes under another grid point than its own."""
 
 
 @dataclass(frozen=True)

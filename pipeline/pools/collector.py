@@ -69,7 +69,6 @@ class Collector:
             api_key_header=setup.api_key_header,
         )
         self.tally = Tally()
-        self._is_told_of_tokens = False
 
     def next_slot(self) -> datetime:
         """The grid point after now: where everything belongs that is observed until then."""
@@ -79,21 +78,38 @@ class Collector:
         """Collect for the grid point `slot`, until it has come; what is waiting then is left for the next cycle.
 
         Called with a grid point that is not ahead, it makes the calls that may go out at once and does not wait.
+
+        Raises:
+            InputError: an answer's date says that our clock is wrong. Where it was wrong from the beginning, nothing
+                was planned, claimed or kept by it.
         """
         if slot == self.next_slot() and slot - self.timer.now() == self.setup.sampler.grid:
             self.timer.sleep(_JUST_AFTER_S)
         started = self.timer.now()
-        self.tally, self._is_told_of_tokens = Tally(), False
-        self.watch.forget(started)
-        visits = self._plan(slot, started)
+        self.tally = Tally()
         is_ahead = slot > started
+        is_vouched_for = self._hears_the_time(is_ahead=is_ahead)
+        now = self.timer.now()
+        if is_vouched_for:  # else a clock that is ahead would forget pools that are still followed
+            self.watch.forget(now)
+        visits = self._plan(slot, now)
         self.say(f"{sum(len(plan) for _, plan in visits):,} pools to visit in {len(visits)} calls for {slot:%H:%M}")
         with self.journal.plan(len(visits)):
-            self._carry_out(visits, slot, self._n_details(slot, started), is_ahead=is_ahead)
+            self._carry_out(visits, slot, self._n_details(slot, now), is_ahead=is_ahead)
         rest = slot - self.timer.now()
         if rest <= self.setup.sampler.grid:
             self.timer.sleep(max(0.0, rest.total_seconds()))
         return self._report(slot, started)
+
+    def _hears_the_time(self, *, is_ahead: bool) -> bool:
+        """Whether an answer vouches for our clock, before anything is done by it.
+
+        It is the list of the tokens whose facts changed last: every cycle reads it, and it is about no pool of ours.
+        """
+        if not is_ahead and self.budget.left(self.timer.now()) == 0:
+            return False
+        asked = self._ask(tokens_recently_updated(), {})
+        return asked.answer is not None or isinstance(asked.error, RefusedError)
 
     def _carry_out(self, visits: list[Visit], slot: datetime, n_details: int, *, is_ahead: bool) -> None:
         """Make calls until the grid point has come, or (not ahead) while they may go out at once."""
@@ -230,8 +246,11 @@ class Collector:
         # One address may be a pool on two chains; whose silence it was could not be told in one word.
         alone = ours.filter(pl.col("pool").is_unique()).select("network", "pool")
         missed = self.watch.missed(list(alone.iter_rows()), answer.answered_at)
-        if missed:
-            self.journal.note_plan(answer.answer_id, {pool: (1.0, n) for pool, n in missed.items()})
+        # The list of all tells of networks that nobody watches, too: nobody would have asked for those pools.
+        strangers = set(records["pool"]) - set(ours["pool"])
+        said = dict.fromkeys(sorted(strangers), (0.0, 0)) | {pool: (1.0, n) for pool, n in missed.items()}
+        if said:
+            self.journal.note_plan(answer.answer_id, said)
         n_known = len(self.watch.known(keys))
         self.tally.brought(self.watch.take_in(ours))
         return Page(n_told(answer), records["created_at"].to_list(), len(keys) - n_known)
@@ -257,9 +276,6 @@ class Collector:
 
     def _detail(self, now: datetime, n_calls: int) -> int:
         """Ask for bars, swaps and token facts that are wanted; gives the number of calls that were sent."""
-        if not self._is_told_of_tokens:
-            self._is_told_of_tokens = True
-            return min(1, self._ask(tokens_recently_updated(), {}).n_calls)
         wanted = list(next_details(self.watch, now, n_calls))
         n_sent = 0
         for (column, what, _), asked in zip(wanted, self._ask_all([(call, {}) for _, _, call in wanted]), strict=True):

@@ -49,7 +49,8 @@ class Tally:
 
     def unknown(self, network: str) -> None:
         """Note that the API has no list of new pools for this name: there is no such network."""
-        self.unknown_networks.add(network)
+        with self._lock:
+            self.unknown_networks.add(network)
 
     def brought(self, brought: dict[str, TakenIn]) -> None:
         """Count what an answer brought."""
@@ -120,7 +121,8 @@ class Cycle:
         seen = row["births_until"]
         if seen is None or row["known_at"] - seen > UNREAD:
             words = "never" if seen is None else f"last at {seen:%Y-%m-%d %H:%M:%S}"
-            return False, f"{told}; its list of new pools was {words} read through. {self.shared.last_error}".rstrip()
+            why = self.errors[network] or self.shared.last_error
+            return False, f"{told}; its list of new pools was {words} read through. {why}".rstrip()
         if row["n_failed"]:
             return False, f"{told}; last error: {self.errors[network]}"
         return True, told

@@ -68,11 +68,9 @@ def next_feeds(
     `longest_discovery_minutes`. The others are read every `probe_minutes`, one at a time and after all that are in use,
     to learn what they would cost. A feed that was never read is due at once.
     """
-    known = {feed.network: feed for feed in feeds}
+    known = {feed.network: feed for feed in feeds if not _is_to_come(feed, now, spec)}
     in_use = _in_use(known, networks, spec)
-    urgencies = {
-        network: _urgency(known.get(network, Feed(network)), now, spec) for network in (*sorted(networks), None)
-    }
+    urgencies = {network: _urgency(known.get(network, Feed(network)), now, spec) for network in _readable(networks)}
     probed = _probed({n for n in urgencies if n not in in_use}, known, now, spec)
     due = [n for n, urgency in urgencies.items() if n in probed or (n in in_use and urgency >= 1)]
     due.sort(key=lambda n: (n in probed and n in known, -urgencies[n]))
@@ -83,7 +81,7 @@ def expected_calls(feeds: Iterable[Feed], networks: Collection[str], minutes: fl
     """How many calls the feeds are expected to take in `minutes` at their present rates, with probes of the others."""
     known = {feed.network: feed for feed in feeds}
     in_use = _in_use(known, networks, spec)
-    n_others = len(networks) + 1 - len(in_use)
+    n_others = len(_readable(networks)) - len(in_use)
     return minutes * (_cost(in_use, known, spec) + n_others / spec.probe_minutes)
 
 
@@ -163,6 +161,16 @@ def _rate_on_pages(visited_at: datetime, created_ats: Sequence[datetime]) -> flo
     if newest > oldest:
         return (len(created_ats) - 1) / max((newest - oldest) / MINUTE, _SHORTEST_MINUTES)
     return len(created_ats) / max((visited_at - oldest) / MINUTE, _SHORTEST_MINUTES)
+
+
+def _readable(networks: Collection[str]) -> tuple[str | None, ...]:
+    """The feeds that may be worth a call: for one network that of all is not, it lists at least what its own does."""
+    return (*sorted(networks), None) if len(networks) > 1 else tuple(networks)
+
+
+def _is_to_come(feed: Feed, now: datetime, spec: CollectionSpec) -> bool:
+    """Whether a feed was read so far ahead that the clock was wrong then; another collector's may be a little ahead."""
+    return feed.visited_at is not None and feed.visited_at - now > spec.longest_discovery_minutes * MINUTE
 
 
 def _in_use(known: dict[str | None, Feed], networks: Collection[str], spec: CollectionSpec) -> Collection[str | None]:

@@ -1,8 +1,8 @@
 """Asking the API: politely, patiently, and with no trust in what comes back.
 
 Belongs here: what may be sent, and when (address, key, breaker, budget, pauses). Every answer that arrived is kept
-before it is judged. Stays out: the wire (`transfer`), the verdict on an answer (`judging`), which calls there are
-(`answer`).
+before it is judged, unless our clock is wrong. Stays out: the wire (`transfer`), the verdict on an answer (`judging`)
+and on our clock (`clock_check`), which calls there are (`answer`).
 """
 
 import random
@@ -24,6 +24,7 @@ from pipeline.errors import PoolcastError, RefusedError, SourceError, UsageError
 from pipeline.pools.answer import Answer, Call
 from pipeline.pools.breaker import Breaker
 from pipeline.pools.budget import Budget
+from pipeline.pools.clock_check import require_right_clock
 from pipeline.pools.collecting_spec import ClientSpec
 from pipeline.pools.judging import Told, judged
 from pipeline.pools.transfer import Transferred, Wire
@@ -60,7 +61,7 @@ class Source:
         budget: of the host, shared with whoever else asks it.
         spec: how patiently.
         seed: of the pauses.
-        keep: given each answer that arrived, before it is judged; what it raises, `ask` raises.
+        keep: given each answer that arrived on a right clock, before it is judged; what it raises, `ask` raises.
         api_key: sent in the header `api_key_header` and shown nowhere.
 
     Raises:
@@ -105,6 +106,7 @@ class Source:
 
         Raises:
             UsageError: the source is closed.
+            InputError: an answer's date says that the timer is wrong; it was not kept.
             StorageError: the budget's file is damaged.
         """
         if self._is_closed:
@@ -139,6 +141,7 @@ class Source:
             told = Told(str(error), is_worth_repeating=True)
         else:
             answer = self._answer(call, url, plan, asked_at, got)
+            require_right_clock(answer, got.headers, self._spec.clock_tolerance_s, self._shown(url))
             self._keep(answer)
             told = judged(answer, got)
         if told.answer is not None or told.is_refused:

@@ -96,13 +96,16 @@ class Watch:
     # Visits
 
     def due(self, slot: datetime, now: datetime, networks: Sequence[str]) -> pl.DataFrame:
-        """Pools that are due for the grid point `slot` and that no other collector has claimed, in DUE."""
-        at = micros(now)
+        """Pools that are due for the grid point `slot` and that no other collector has claimed, in DUE.
+
+        A claim reaches to the next grid point. One that reaches further was made by a clock that was wrong.
+        """
+        at, longest = micros(now), micros(now + 2 * self.spec.grid)
         rows = self.memory.rows(
             "SELECT network, pool, slot, due_at, interval_minutes, reserve_usd, price_usd, first_reserve_usd,"
             " first_price_usd, lifted_until > ? FROM watched"
-            " WHERE source = ? AND due_at <= ? AND until > ? AND claimed_until <= ?",
-            at, self.source, micros(slot), at, at,
+            " WHERE source = ? AND due_at <= ? AND until > ? AND claimed_until NOT BETWEEN ? AND ?",
+            at, self.source, micros(slot), at, at + 1, longest,
         )  # fmt: skip
         return as_frame(rows, DUE).filter(pl.col("network").is_in(list(networks)))
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from market_under_test import HURRIED, Market, served, setup_of, simulated
+from market_under_test import HURRIED, Market, lake_of, served, setup_of, simulated
 
+from pipeline.pools.drain import drain
 from pipeline.pools.memory import Memory
+from pipeline.pools.parse import parse_pools
+from pipeline.pools.spec import PoolsSpec
 from pipeline.sandbox.faults import FaultPlan, Scripted
+from pipeline.tables import ANSWERS
 
 HOURS_IN = timedelta(hours=12, minutes=1)
 
@@ -66,8 +70,8 @@ def test_a_network_that_does_not_exist_and_an_api_that_does_not_answer_end_in_a_
         nowhere = setup_of(told, sandbox, tmp_path / "a", networks=("nowhere",))
         silent = setup_of(told, sandbox, tmp_path / "b", base_url="http://127.0.0.1:9/api/v2")
         for setup, network, why, unknown in (
-            (nowhere, "nowhere", "last error", "nowhere"),
-            (silent, told.networks[0], "was never read through", None),
+            (nowhere, "nowhere", "status 404", "nowhere"),
+            (silent, told.networks[0], "Connection refused", None),
         ):
             with setup.open() as desk:
                 cycle = desk.cycle(desk.next_slot())
@@ -75,6 +79,7 @@ def test_a_network_that_does_not_exist_and_an_api_that_does_not_answer_end_in_a_
             assert not passed
             assert cycle.totals()["pools_found"] == 0
             assert cycle.totals()["failed_calls"] > 0
+            assert "its list of new pools was never read through. asked for" in words
             assert why in words
             assert cycle.totals().get("unknown_networks") == unknown
 
@@ -92,3 +97,17 @@ def test_what_the_api_refuses_for_good_is_not_asked_for_again_and_again(told: Ma
             desk.cycle(desk.next_slot())
         asked = [call.path for call in sandbox.control.calls() if "/ohlcv/" in call.path]
         assert len(asked) == len(set(asked)) > 5
+
+
+@pytest.mark.slow
+def test_pools_of_networks_that_nobody_watches_say_that_nobody_would_have_asked_for_them(
+    told: Market, tmp_path: Path
+) -> None:
+    watched = told.networks[:2]
+    with served(told) as sandbox, setup_of(told, sandbox, tmp_path, networks=watched).open() as desk:
+        desk.cycle(desk.next_slot())
+        drain(desk.journal, lake_of(tmp_path))
+    rows = parse_pools(lake_of(tmp_path).scan(ANSWERS).collect(), PoolsSpec()).raw_pools
+    likely = rows.group_by("network").agg(pl.col("inclusion_probability").unique()).sort("network")
+    assert dict(likely.iter_rows()) == {watched[0]: [1.0], watched[1]: [1.0], told.networks[2]: [0.0]}
+    assert rows.filter(pl.col("network") == told.networks[2])["n_missed"].sum() == 0

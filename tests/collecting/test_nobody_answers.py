@@ -1,6 +1,7 @@
 """A cycle in which nobody answered is told apart from one in which there was nothing to find."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -79,3 +80,14 @@ def test_a_network_that_the_api_does_not_know_fails_the_command_though_other_cal
     words = "asked the API for the new pools of 'eth': it knows no such network (status 404); https://"
     assert str(done.exception).startswith(words)
     assert "/networks lists the names: mend --network or POOLCAST_NETWORKS" in str(done.exception)
+
+
+def test_a_name_that_the_api_does_not_know_is_noted_by_one_thread_at_a_time() -> None:
+    tally = Tally()
+    noting = threading.Thread(target=tally.unknown, args=("nowhere",))
+    with tally._lock:
+        noting.start()
+        noting.join(0.2)
+        assert tally.unknown_networks == set()
+    noting.join()
+    assert tally.unknown_networks == {"nowhere"}

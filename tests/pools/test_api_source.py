@@ -124,7 +124,7 @@ def test_it_waits_as_long_as_the_server_asks(bench: Bench) -> None:
 
 
 def test_a_moment_to_wait_for_is_meant_on_the_servers_clock(bench: Bench) -> None:
-    times = {"Date": "Tue, 01 Jan 2030 00:00:00 GMT", "Retry-After": "Tue, 01 Jan 2030 00:00:45 GMT"}
+    times = {"Date": "Fri, 01 Mar 2024 12:04:00 GMT", "Retry-After": "Fri, 01 Mar 2024 12:04:45 GMT"}
     bench.ask(reply(503, headers=times), reply())
     assert bench.timer.slept == [45.0]
 

@@ -71,6 +71,28 @@ def test_a_list_not_in_use_is_read_now_and_then_to_learn_its_cost() -> None:
     assert next_feeds(feeds, ["eth", "bsc"], NOW, 9, SPEC) == [ALL]
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0, 20.0, 900.0])
+def test_with_one_network_the_list_of_all_is_never_read_as_it_lists_at_least_as_much(rate: float) -> None:
+    assert next_feeds([], ["eth"], NOW, 9, SPEC) == ["eth"]
+    own = read("eth", 0.001, rate)
+    alone = expected_calls([own], ["eth"], 6, SPEC)
+    for everything in (read(ALL, 31, 0.0), read(ALL, 31, rate), read(ALL, 10_000, 2 * rate)):
+        # Also a list that was read before, when there were more networks.
+        assert next_feeds([own, everything], ["eth"], NOW, 9, SPEC) == []
+        assert next_feeds([everything], ["eth"], NOW, 9, SPEC) == ["eth"]
+        assert expected_calls([own, everything], ["eth"], 6, SPEC) == alone
+    two = expected_calls([own, read("bsc", 1, rate)], ["eth", "bsc"], 6, SPEC)
+    assert two == pytest.approx(2 * alone + 6 / SPEC.probe_minutes)
+
+
+def test_a_list_that_a_wrong_clock_read_in_the_future_is_read_as_if_it_never_had_been() -> None:
+    feeds = [read("eth", -480, 1.0), read("bsc", 0.1, 1.0), read(ALL, -480, 200.0)]
+    assert next_feeds(feeds, ["eth", "bsc"], NOW, 9, SPEC) == ["eth", ALL]
+    # Another collector, which looked at the clock a little later, is reading it.
+    feeds[0] = read("eth", -0.05, 1.0)
+    assert next_feeds(feeds, ["eth", "bsc"], NOW, 9, SPEC) == [ALL]
+
+
 def test_lists_not_in_use_are_read_one_at_a_time_and_after_those_in_use() -> None:
     networks = [f"n{i}" for i in range(10)]
     feeds: dict[str | None, Feed] = {n: read(n, 31, 1.0) for n in networks} | {ALL: read(ALL, 2, 9.0)}
