@@ -57,7 +57,7 @@ def window_of(chunk: pl.DataFrame, paths: Paths, hours: int, spec: LabelsSpec) -
 def judged_by_bars(window: pl.DataFrame, now: datetime, spec: LabelsSpec) -> pl.DataFrame:
     """Windows whose bars say it all, or do not."""
     return window.with_columns(
-        is_rug=is_rug(pl.col("is_reserve_told")), is_still=is_still(now), is_observed=_is_observed(spec)
+        is_rug=is_rug(pl.col("is_reserve_told"), now), is_still=is_still(now), is_observed=_is_observed(spec)
     ).with_columns(is_open=_is_open(now, spec))
 
 
@@ -73,9 +73,12 @@ def settled(judged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def is_rug(condition: pl.Expr) -> pl.Expr:
-    """A rug that may be told: of a pool with a price, wholly before the clock stood still, under `condition`."""
-    before_still = (pl.col("rug_at") <= pl.col("standstill_at")).fill_null(value=True)
+def is_rug(condition: pl.Expr, now: datetime) -> pl.Expr:
+    """A rug that may be told: of a pool with a price, before the clock stood still in its window, under `condition`.
+
+    A clock that stood still after the window says nothing of it, though the rug's bar was told later than that.
+    """
+    before_still = (pl.col("rug_at") <= pl.col("standstill_at")).fill_null(value=True) | ~is_still(now)
     return pl.col("rug_at").is_not_null() & before_still & pl.col("is_priced") & condition
 
 

@@ -166,7 +166,7 @@ def _judged(window: pl.DataFrame, now: datetime, spec: LabelsSpec) -> pl.DataFra
         is_reserve_told=told & planned,
         is_path_seen=told,
         is_observed=near,
-        is_seen_rug=is_rug(planned & pl.col("is_rug_covered")),
+        is_seen_rug=is_rug(planned & pl.col("is_rug_covered"), now),
     ).with_columns(
         is_open=(present < END)
         | (planned & ~(pl.col("is_observed") & pl.col("is_reserve_told")) & (present <= patience)),

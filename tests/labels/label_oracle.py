@@ -49,9 +49,9 @@ def by_bars(case: Case, hours: int) -> Row:
     still = next((s for s in stills if s > case.time), None)
     first = next((b for b in bars if rug_kind(b.low, b.reserve_low, case)), None)
     rug = first.known_at if first else None
-    if rug and still and rug > still:
-        rug = None
     is_still = still is not None and still <= min(end, case.now)
+    if rug and still and is_still and rug > still:
+        rug = None
     nearest = max((START + b.slot * BAR for b in bars), default=START)
     near = bool(bars) and nearest >= end - timedelta(hours=hours) / 10
     is_vouched = case.watched_until is not None and case.watched_until >= end

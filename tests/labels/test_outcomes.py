@@ -172,6 +172,13 @@ def test_without_a_price_at_the_decision_nothing_can_be_said(price: int | None) 
     assert (found["status"], found["censor_reason"], found["outcome"]) == ("censored", "no_price_at_decision", None)
 
 
+def test_a_clock_that_stood_still_after_the_window_hides_no_rug_whose_bar_was_told_later_still() -> None:
+    dumped = Bar(1, 1, 1, 1, reserve_low=0, late_s=4000)
+    others = [Bar(s, 1, 1, 1, reserve_low=None) for s in range(2, 12)]
+    found = row_of(Case(bars=[dumped, *others], slot=0, price=100, reserve=100, stills=[3700]))
+    assert (found["status"], found["outcome"], found["rug_at"]) == ("labelled", "RUG", dumped.known_at)
+
+
 def test_a_rug_before_the_clock_stood_still_is_a_rug_and_one_after_it_is_censored() -> None:
     case = Case(bars=[flat(4, 10)])
     assert row_of(replace(case, stills=[1500]))["outcome"] == "RUG"

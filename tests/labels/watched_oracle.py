@@ -35,9 +35,9 @@ def watched(case: Case, hours: int) -> dict[str, object]:
     patience = silent_at if is_silent and is_emptied else end + timedelta(hours=case.spec.patience_hours)
     is_open = case.now < end or (is_planned and not (is_covered and is_near) and case.now <= patience)
     still = min((m for s in case.stills if (m := START + timedelta(seconds=s)) > case.time), default=None)
-    if rug_at and still and rug_at > still:
-        rug_at = kind = None
     is_still = still is not None and still <= min(end, case.now)
+    if rug_at and still and is_still and rug_at > still:
+        rug_at = kind = None
     is_lost = is_silent and not is_open and not rug_at and is_emptied
     if is_lost:
         rug_at, kind = silent_at, "drained"
