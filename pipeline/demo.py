@@ -133,7 +133,7 @@ def signal_of(figures: pl.DataFrame) -> dict[str, Any] | None:
     if own.is_empty():
         return None
     told = dict(own.select(pl.col("metric").str.strip_prefix("signal_"), "value").iter_rows())
-    n_decisions = own["n_rows"][0]
+    n_decisions = own.filter(pl.col("metric") == "signal_threshold")["n_rows"].item()
     return told | {
         "horizon_hours": TrainingSpec().horizon_hours,
         "max_false_positive_rate": TrainingSpec().max_false_positive_rate,

@@ -73,6 +73,13 @@ def test_the_signal_is_counted_on_the_last_block_alone() -> None:
     assert (told["false_positive_rate"], told["max_false_positive_rate"], told["horizon_hours"]) == (0.02, 0.03, 24)
 
 
+def test_the_decisions_are_those_of_the_block_and_not_those_that_were_called() -> None:
+    told = figures(ON_BLOCK).with_columns(
+        n_rows=pl.when(pl.col("metric") == "signal_threshold").then("n_rows").otherwise(pl.lit(22, pl.Int64))
+    )
+    assert signal_of(told.sort("metric"))["n_decisions"] == 447  # type: ignore[index]
+
+
 def test_a_model_that_abstains_has_no_signal() -> None:
     assert signal_of(figures({"log_loss": 1.3})) is None
 
