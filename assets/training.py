@@ -110,6 +110,7 @@ def card_of(
     frozen: TrainingSet, trained: Trained, spec: TrainingSpec, in_words: str, dataset: dict[str, Scalar], n_reads: int
 ) -> str:
     """The model's card, in Markdown."""
+    figures = figure_rows(trained)
     return model_card(
         spec.model_name,
         in_words,
@@ -118,20 +119,20 @@ def card_of(
             "feature_set": frozen.feature_set,
         },
         data=dataset,
-        figures=last_block(figure_rows(trained)),
+        figures=last_block(figures),
         classes=OUTCOMES,
         feature_names=trained.feature_names,
         n_last_block_reads=n_reads,
         n_trials=trained.trials.height,
         slices=trained.slices,
-        abstention={"high signal": _signal(trained)},
+        abstention={"high signal": _signal(trained, figures)},
         params=_params(trained, spec),
     )  # fmt: skip
 
 
-def _signal(trained: Trained) -> str:
+def _signal(trained: Trained, figures: pl.DataFrame) -> str:
     """What the signal guarantees, and how many of its calls paid."""
-    paid = paid_in_words(figure_rows(trained))
+    paid = paid_in_words(figures)
     return trained.certificate.words if paid is None else f"{trained.certificate.words}; on these, {paid}"
 
 

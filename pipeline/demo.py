@@ -139,7 +139,7 @@ def signal_of(figures: pl.DataFrame) -> dict[str, Any] | None:
         "max_false_positive_rate": TrainingSpec().max_false_positive_rate,
         "n_decisions": n_decisions,
         "n_signals": round(told["coverage"] * n_decisions),
-        "is_better_than_lot": "lot_p_value" in told and told["lot_p_value"] <= LOT_ALPHA,
+        "is_better_than_lot": told.get("lot_p_value", 1.0) <= LOT_ALPHA,
         "paid_in_words": paid_in_words(own),
     }
 

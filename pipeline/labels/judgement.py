@@ -78,7 +78,7 @@ def is_rug(condition: pl.Expr, now: datetime) -> pl.Expr:
 
     A clock that stood still after the window says nothing of it, though the rug's bar was told later than that.
     """
-    before_still = (pl.col("rug_at") <= pl.col("standstill_at")).fill_null(value=True) | ~is_still(now)
+    before_still = ~is_still(now) | (pl.col("rug_at") <= pl.col("standstill_at"))
     return pl.col("rug_at").is_not_null() & before_still & pl.col("is_priced") & condition
 
 

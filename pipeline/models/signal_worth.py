@@ -25,7 +25,6 @@ from pipeline.models.splits import Mask
 
 _N_PERMUTATIONS: Final = 2_000
 _N_RESAMPLES: Final = 1_000
-_CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def worth(
     max_rate: float,
     *,
     seed: int,
-    confidence: float = _CONFIDENCE,
+    confidence: float = 0.95,
 ) -> Worth | None:
     """What signals above the certified threshold came to.
 

@@ -103,8 +103,9 @@ def test_the_evaluation_is_the_newest_pools_and_later_than_everything_the_model_
     learned = rows.filter(pl.col("label_end") < edge, ~pl.col("base_token").is_in(newest["base_token"].implode()))
     assert learned.height > 200
     figures = lake["figures"].filter(pl.col("block") == "last_block")
-    of_signals = pl.col("metric").is_in(["signal_paid_share", "signal_paid_pools", "signal_unknown_share"])
-    of_signals |= pl.col("metric") == "signal_lot_p_value"
+    of_signals = pl.col("metric").is_in(
+        ["signal_paid_share", "signal_paid_pools", "signal_unknown_share", "signal_lot_p_value"]
+    )
     of_all = set(figures.filter(~of_signals)["n_rows"])
     assert of_all <= {newest.height, newest.filter(pl.col("decision_age_hours") == 1).height}
     coverage = figures.filter(pl.col("metric") == "signal_coverage")["value"].item()
